@@ -1,0 +1,1 @@
+"""QuantStream's library: plain Python, no Airflow import."""

@@ -1,0 +1,49 @@
+"""The errors a person may read. Each message names the value, the place and the remedy."""
+
+from __future__ import annotations
+
+
+class QuantStreamError(Exception):
+    """Base of all errors of the platform; the command prints its text without a traceback and exits with `exit_code`."""
+
+    exit_code = 1
+
+
+class ConfigError(QuantStreamError):
+    """A setting or a file of settings is wrong; the text lists every problem found."""
+
+    exit_code = 2
+
+
+class NotRunningError(QuantStreamError):
+    """Something that must run does not (database, local AWS, Airflow)."""
+
+    exit_code = 3
+
+
+class LeaseHeldError(QuantStreamError):
+    """Another process does the same step right now; trying again later is safe."""
+
+
+class FencedError(QuantStreamError):
+    """This process lost its lease to another one; what it was about to write was refused."""
+
+
+class SourceError(QuantStreamError):
+    """A vendor did not answer, or not with what it promises."""
+
+
+class StreamError(QuantStreamError):
+    """The stream refused records, or no longer holds what is to be read."""
+
+
+class LakeConflictError(QuantStreamError):
+    """An object with this key but other content exists already; nothing was overwritten."""
+
+
+class BalanceError(QuantStreamError):
+    """read != inserted + duplicate + quarantined: the load was rolled back."""
+
+
+class LoadRejectedError(QuantStreamError):
+    """The audit rejected a load; the text names the failed expectations and where the data docs are."""

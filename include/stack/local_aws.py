@@ -1,0 +1,93 @@
+"""The local AWS (MiniStack): its process, and the stream, bucket, topic and inbox the platform uses.
+
+`provision` works on real AWS as well; it only makes what is missing.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+
+from include.aws import client
+from include.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Provisioned:
+    """What `provision` found or made."""
+
+    topic_arn: str
+    inbox_url: str
+    created: tuple[str, ...]
+
+
+def command() -> list[str]:
+    """The emulator as a foreground process."""
+    return [sys.executable, "-m", "ministack"]
+
+
+def environment(home: Path, port: int) -> dict[str, str]:
+    """Loopback only; objects are written to disk at once, the rest at a clean stop."""
+    return {
+        "BIND_HOST": "127.0.0.1",
+        "MINISTACK_HOST": "127.0.0.1",
+        "GATEWAY_PORT": str(port),
+        "PERSIST_STATE": "1",
+        "STATE_DIR": str(home / "aws" / "state"),
+        "S3_PERSIST": "1",
+        "S3_DATA_DIR": str(home / "aws" / "s3"),
+        "TMPDIR": str(home / "aws" / "tmp"),
+        "SERVICES": "kinesis,s3,sns,sqs,sts,glue,athena",
+        "LOG_LEVEL": "WARNING",
+        "SFTP_ENABLED": "0",
+    }
+
+
+def ping(port: int) -> bool:
+    """Whether the emulator answers."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/_ministack/health", timeout=2) as answer:
+            return bool(answer.status == 200)
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+def provision(settings: Settings) -> Provisioned:
+    """Make the stream, the bucket, the topic, the inbox and its subscription where they are missing."""
+    created: list[str] = []
+    kinesis, s3 = client(settings, "kinesis"), client(settings, "s3")
+    sns, sqs = client(settings, "sns"), client(settings, "sqs")
+
+    if settings.stream not in kinesis.list_streams(Limit=1000)["StreamNames"]:
+        kinesis.create_stream(StreamName=settings.stream, ShardCount=settings.shards)
+        created.append(f"stream {settings.stream}")
+    kinesis.get_waiter("stream_exists").wait(StreamName=settings.stream, WaiterConfig={"Delay": 1, "MaxAttempts": 60})
+
+    if settings.bucket not in [bucket["Name"] for bucket in s3.list_buckets()["Buckets"]]:
+        if settings.aws_region == "us-east-1":
+            s3.create_bucket(Bucket=settings.bucket)
+        else:
+            s3.create_bucket(
+                Bucket=settings.bucket,
+                CreateBucketConfiguration={"LocationConstraint": settings.aws_region},  # type: ignore[typeddict-item]
+            )
+        created.append(f"bucket {settings.bucket}")
+
+    fifo = settings.topic.endswith(".fifo")
+    topic_arn = sns.create_topic(Name=settings.topic, Attributes={"FifoTopic": "true"} if fifo else {})["TopicArn"]
+    queue_attributes = {"MessageRetentionPeriod": "1209600"} | ({"FifoQueue": "true"} if fifo else {})
+    inbox_url = sqs.create_queue(QueueName=settings.inbox, Attributes=queue_attributes)["QueueUrl"]  # type: ignore[arg-type]
+    inbox_arn = sqs.get_queue_attributes(QueueUrl=inbox_url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    pages = sns.get_paginator("list_subscriptions_by_topic").paginate(TopicArn=topic_arn)
+    if inbox_arn not in [subscription["Endpoint"] for page in pages for subscription in page["Subscriptions"]]:
+        allow = {"Effect": "Allow", "Principal": {"Service": "sns.amazonaws.com"}, "Action": "sqs:SendMessage",
+                 "Resource": inbox_arn, "Condition": {"ArnEquals": {"aws:SourceArn": topic_arn}}}  # fmt: skip
+        policy = json.dumps({"Version": "2012-10-17", "Statement": [allow]})
+        sqs.set_queue_attributes(QueueUrl=inbox_url, Attributes={"Policy": policy})
+        sns.subscribe(TopicArn=topic_arn, Protocol="sqs", Endpoint=inbox_arn, Attributes={"RawMessageDelivery": "true"})
+        created.append(f"topic {settings.topic} -> inbox {settings.inbox}")
+    return Provisioned(topic_arn, inbox_url, tuple(created))

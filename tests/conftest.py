@@ -1,0 +1,185 @@
+"""Real parts for the tests: an embedded Postgres and a local AWS on free ports, started once for the whole session.
+
+`settings` gives each test a warehouse, a stream, a bucket and a topic of its own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import subprocess
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from include.settings import ROOT, Settings
+from include.stack import local_aws, postgres
+
+os.environ["QUANTSTREAM_ENV_FILE"] = ""  # a developer's .env must not change what is tested
+for _name in [name for name in os.environ if name.startswith("QUANTSTREAM_") and "TEST" not in name]:
+    if _name != "QUANTSTREAM_ENV_FILE":
+        del os.environ[_name]
+
+SHARED_DATA = ROOT.parent / "shared" / "data"
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_until(condition: Callable[[], object], seconds: float, what: str) -> None:
+    """Poll a condition; fail the test naming what did not happen."""
+    end = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > end:
+            pytest.fail(f"not within {seconds:g} s: {what}")
+        time.sleep(0.05)
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Real market data beside the project."""
+    if not SHARED_DATA.is_dir():
+        pytest.skip("the real market data is not beside the project (../shared/data)")
+    return SHARED_DATA
+
+
+@dataclass(frozen=True)
+class Servers:
+    """Running servers shared by all tests; nothing in them is shared between tests."""
+
+    home: Path
+    postgres_port: int
+    passwords: postgres.Passwords
+    aws_port: int
+
+    def admin(self, database: str = "postgres") -> psycopg.Connection:
+        dsn = f"postgresql://postgres:{self.passwords.postgres}@127.0.0.1:{self.postgres_port}/{database}"
+        return psycopg.connect(dsn, autocommit=True)
+
+
+@pytest.fixture(scope="session")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
+    home = tmp_path_factory.mktemp("servers")
+    passwords = postgres.Passwords.generate()
+    data, port, aws_port = home / "postgres", free_port(), free_port()
+    postgres.initialize(data, passwords)
+    with (data / "postgresql.conf").open("a") as conf:
+        conf.write("fsync = off\nfull_page_writes = off\n")  # tests that crash the server start their own
+    user = postgres.system_user()
+    (home / "aws" / "tmp").mkdir(parents=True)
+    with (
+        contextlib.ExitStack() as stack,
+        (home / "postgres.log").open("w") as log,
+        (home / "aws.log").open("w") as aws_log,
+    ):
+        database = subprocess.Popen(
+            postgres.command(data, port), user=user, group=user, extra_groups=[] if user else None, cwd="/",
+            stdout=log, stderr=log,
+        )  # fmt: skip
+        stack.callback(_stop, database)
+        emulator = subprocess.Popen(
+            local_aws.command(), env=os.environ | local_aws.environment(home, aws_port), stdout=aws_log, stderr=aws_log
+        )
+        stack.callback(_stop, emulator)
+        wait_until(lambda: postgres.ping(port, passwords), 30, f"Postgres answers (log: {home / 'postgres.log'})")
+        postgres.provision(port, passwords)
+        wait_until(lambda: local_aws.ping(aws_port), 60, f"the local AWS answers (log: {home / 'aws.log'})")
+        yield Servers(home, port, passwords, aws_port)
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    process.send_signal(2)
+    try:
+        process.wait(10)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture(scope="session")
+def template_warehouse(servers: Servers) -> str:
+    """A migrated warehouse with dbt's views and empty tables, copied for each test (a copy takes 0.1 s)."""
+    name = "template_warehouse"
+    make_warehouse(servers, name, template="template0")
+    settings = warehouse_settings(servers, name)
+    from include.warehouse.migrate import migrate
+
+    migrate(settings)
+    with psycopg.connect(settings.warehouse_dsn.get_secret_value(), autocommit=True) as conn:  # type: ignore[union-attr]
+        postgres.grant_analyst(conn)
+    return name
+
+
+@pytest.fixture(scope="session")
+def template_marts(servers: Servers, template_warehouse: str) -> str:
+    """The same with dbt's views and empty tables in it."""
+    name = "template_marts"
+    make_warehouse(servers, name, template=template_warehouse)
+    from include.transform.runner import build_all
+
+    build_all(warehouse_settings(servers, name))
+    return name
+
+
+def make_warehouse(servers: Servers, name: str, *, template: str) -> None:
+    with servers.admin() as conn:
+        conn.execute(f'create database "{name}" owner quantstream template "{template}"')
+
+
+def warehouse_settings(servers: Servers, database: str, **overrides: object) -> Settings:
+    """Settings for one warehouse, with a stream, bucket, topic and inbox named after it."""
+    dsns = {
+        name: dsn.rsplit("/", 1)[0] + f"/{database}"
+        for name, dsn in postgres.dsns(servers.postgres_port, servers.passwords).items()
+    }
+    name = database.replace("_", "-")
+    home = servers.home / "homes" / database
+    home.mkdir(parents=True, exist_ok=True)
+    return Settings(
+        _env_file=None,
+        home=home, **dsns, aws_port=servers.aws_port, aws_endpoint_url=f"http://127.0.0.1:{servers.aws_port}",
+        stream=f"{name}-events", bucket=f"{name}-lake", topic=f"{name}-alerts.fifo", inbox=f"{name}-inbox.fifo",
+        **overrides,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def make_settings(servers: Servers, template_warehouse: str) -> Iterator[Callable[..., Settings]]:
+    """A function that makes settings (with overrides) on a new warehouse."""
+    made: list[str] = []
+
+    def make(*, template: str | None = None, **overrides: object) -> Settings:
+        name = f"test_{uuid.uuid4().hex[:12]}"
+        make_warehouse(servers, name, template=template or template_warehouse)
+        made.append(name)
+        settings = warehouse_settings(servers, name, **overrides)
+        if settings.aws_endpoint_url:
+            arranged = local_aws.provision(settings)
+            settings = settings.model_copy(update={"topic_arn": arranged.topic_arn, "inbox_url": arranged.inbox_url})
+        return settings
+
+    yield make
+    with servers.admin() as conn:
+        for name in made:
+            conn.execute(f'drop database if exists "{name}" with (force)')
+
+
+@pytest.fixture
+def settings(make_settings: Callable[..., Settings]) -> Settings:
+    """A migrated warehouse and its own stream, bucket, topic and inbox (no dbt tables)."""
+    return make_settings()
+
+
+@pytest.fixture
+def marts_settings(make_settings: Callable[..., Settings], template_marts: str) -> Settings:
+    """The same with dbt's views and empty tables."""
+    return make_settings(template=template_marts)
