@@ -33,6 +33,12 @@ class Window:
         if self.end <= self.start:
             raise ValueError(f"window [{self.start}, {self.end}) is empty; its end must be after its start")
 
+    @classmethod
+    def minute_before(cls, moment: datetime) -> Window:
+        """The last whole minute that ended by `moment`."""
+        end = moment.replace(second=0, microsecond=0)
+        return cls(end - timedelta(minutes=1), end)
+
     def minutes(self) -> list[datetime]:
         """The starts of the whole minutes that begin inside the window."""
         first = self.start.replace(second=0, microsecond=0)
@@ -46,10 +52,11 @@ class Window:
 class Event:
     """One quote, trade or bar as a source sent it.
 
-    `event_time` is the vendor's time, `received_at` ours at the edge; both UTC. `vendor_id` is the vendor's own id where
-    it has one, else "". (source, kind, symbol, event_time, vendor_id) is the natural key; equal keys with different
-    payloads are a revision and the latest `received_at` wins. `complete_until` says: once this event is loaded, all
-    events of this source before that time are expected to be loaded too (a candle that ends by then is final).
+    `event_time` is the vendor's time, `received_at` ours at the edge; both UTC. `vendor_id` is the vendor's own id
+    where it has one, else "". (source, kind, symbol, event_time, vendor_id) is the natural key; equal keys with
+    different payloads are a revision and the latest `received_at` wins. `complete_until` says: once this event is
+    loaded, all events of this source before that time are expected to be loaded too (a candle that ends by then is
+    final).
     """
 
     source: str

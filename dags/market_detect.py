@@ -1,0 +1,57 @@
+"""## market_detect: alerts out of new candles
+
+Runs whenever `market_transform` changed the marts (asset `market_marts`).
+
+| task | does | when it fails |
+|---|---|---|
+| `detect` | applies the rules of `include/config/detection.yml` to new and changed candles; writes alerts and the outbox in one transaction | nothing was written; the next run looks at the same candles |
+| `notify` | publishes the outbox to SNS in order and marks what SNS took | what was not taken stays in the outbox; see the runbook *Alerts do not arrive* |
+
+An alert has a stable key (rule, symbol, candle), so a retry neither writes nor sends it twice.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from airflow.sdk import Asset, dag, task
+
+from include.settings import get_settings
+
+MARKET_MARTS = Asset("market_marts")
+
+
+@dag(
+    schedule=[MARKET_MARTS],
+    catchup=False,
+    max_active_runs=1,
+    dagrun_timeout=timedelta(minutes=10),
+    default_args={
+        "owner": "quantstream",
+        "pool": "market",
+        "retries": 3,
+        "retry_delay": timedelta(seconds=3),
+        "retry_exponential_backoff": 2,
+        "max_retry_delay": timedelta(seconds=30),
+        "execution_timeout": timedelta(minutes=5),
+    },
+    tags=["market", "minute", "impact:critical"],
+    doc_md=__doc__,
+)
+def market_detect() -> None:
+    @task
+    def detect(run_id: str) -> None:
+        from include.pipeline.detect import detect
+
+        detect(get_settings(), run_id=run_id)
+
+    @task
+    def notify(run_id: str) -> None:
+        from include.pipeline.notify import notify
+
+        notify(get_settings(), run_id=run_id)
+
+    detect() >> notify()
+
+
+market_detect()

@@ -1,0 +1,54 @@
+"""## market_transform: candles and indicators of what changed
+
+Runs whenever `market_ingest` accepted loads (asset `market_events`). One `dbt build` takes **every** accepted load that is
+not transformed yet, not only the one that woke it, so nothing is missed while a run is active. dbt recomputes the candles
+whose minutes got events and the indicators from the first changed candle of each symbol on; then the audit checks the
+changed part of the marts. Only then are the loads marked as transformed and handed to detection (asset `market_marts`).
+
+When it fails the loads stay accepted and the next run takes them too; analysts go on reading the last good marts.
+Triggered by hand it takes what is waiting; with nothing waiting it is skipped.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from airflow.sdk import Asset, dag, task
+from airflow.sdk.exceptions import AirflowSkipException
+
+from include.settings import get_settings
+
+MARKET_EVENTS = Asset("market_events")
+MARKET_MARTS = Asset("market_marts")
+
+
+@dag(
+    schedule=[MARKET_EVENTS],
+    catchup=False,
+    max_active_runs=1,
+    dagrun_timeout=timedelta(minutes=30),
+    default_args={
+        "owner": "quantstream",
+        "pool": "market",
+        "retries": 3,
+        "retry_delay": timedelta(seconds=3),
+        "retry_exponential_backoff": 2,
+        "max_retry_delay": timedelta(seconds=30),
+        "execution_timeout": timedelta(minutes=15),
+    },
+    tags=["market", "minute", "impact:critical"],
+    doc_md=__doc__,
+)
+def market_transform() -> None:
+    @task(outlets=[MARKET_MARTS])
+    def build_and_audit(run_id: str) -> None:
+        from include.pipeline.transform import transform
+
+        report = transform(get_settings(), run_id=run_id)
+        if not report.loads:
+            raise AirflowSkipException("no accepted load waits: nothing to transform")
+
+    build_and_audit()
+
+
+market_transform()

@@ -1,0 +1,90 @@
+"""A whole cycle in one process: what the three DAGs do, in the same order, through the same functions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from time import perf_counter
+
+from include.errors import QuantStreamError
+from include.events import Window
+from include.pipeline.audit import audit
+from include.pipeline.detect import detect
+from include.pipeline.land import land
+from include.pipeline.load import load
+from include.pipeline.notify import notify
+from include.pipeline.pull import pull
+from include.pipeline.transform import transform
+from include.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of a cycle: how long it took, what it said, and the error if it failed."""
+
+    name: str
+    seconds: float
+    said: str
+    error: QuantStreamError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Cycle:
+    """All steps of one cycle, in order."""
+
+    window: Window
+    steps: tuple[Step, ...]
+
+    @property
+    def failures(self) -> tuple[Step, ...]:
+        return tuple(step for step in self.steps if step.error is not None)
+
+
+def run_cycle(
+    settings: Settings, window: Window, *, run_id: str | None = None, on_step: Callable[[Step], None] | None = None
+) -> Cycle:
+    """Pull `window` from every enabled source, then `process` it. A failed step does not stop the others."""
+    runner = _Steps(on_step)
+    for source in settings.sources:
+        runner.run(f"pull {source}", lambda source=source: pull(settings, source, window, run_id=run_id))
+    _process(settings, runner, run_id)
+    return Cycle(window, tuple(runner.done))
+
+
+def process(settings: Settings, *, run_id: str | None = None) -> tuple[Step, ...]:
+    """Bring what is in the stream all the way: land, load, audit, transform, detect, notify."""
+    runner = _Steps(None)
+    _process(settings, runner, run_id)
+    return tuple(runner.done)
+
+
+def catch_up(
+    settings: Settings, *, minutes: int, until: datetime, on_step: Callable[[Step], None] | None = None
+) -> Cycle:
+    """Bring in the `minutes` before `until` (rounded down to the minute) at once, by the path of a single minute."""
+    end = until.replace(second=0, microsecond=0)
+    return run_cycle(settings, Window(end - timedelta(minutes=minutes), end), run_id="catch-up", on_step=on_step)
+
+
+class _Steps:
+    def __init__(self, on_step: Callable[[Step], None] | None) -> None:
+        self.done: list[Step] = []
+        self.on_step = on_step
+
+    def run(self, name: str, work: Callable[[], object]) -> None:
+        start = perf_counter()
+        error = None
+        try:
+            said = str(work())
+        except QuantStreamError as failed:
+            said, error = str(failed), failed
+        step = Step(name, perf_counter() - start, said, error)
+        self.done.append(step)
+        if self.on_step is not None:
+            self.on_step(step)
+
+
+def _process(settings: Settings, runner: _Steps, run_id: str | None) -> None:
+    for step in (land, load, audit, transform, detect, notify):
+        runner.run(step.__name__, lambda step=step: step(settings, run_id=run_id))  # type: ignore[misc]

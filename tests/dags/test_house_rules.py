@@ -1,0 +1,127 @@
+"""House rules over every DAG. Each failure names the DAG, the task and the remedy."""
+
+from __future__ import annotations
+
+import ast
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from include.settings import ROOT
+
+DAGS = ROOT / "dags"
+MINUTE_DAGS = {"market_ingest", "market_transform", "market_detect"}
+HEAVY = {"pandas", "numpy", "pyarrow", "boto3", "dbt", "great_expectations", "psycopg", "httpx", "sqlalchemy"}
+
+
+@pytest.fixture(scope="module")
+def dags(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
+    """Every DAG of dags/, loaded as Airflow loads them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AIRFLOW_HOME", str(tmp_path_factory.mktemp("airflow")))
+        patch.setenv("AIRFLOW__CORE__LOAD_EXAMPLES", "False")
+        from airflow.dag_processing.dagbag import DagBag
+
+        bag = DagBag(dag_folder=str(DAGS))
+        assert not bag.import_errors, bag.import_errors
+        assert set(bag.dags) >= MINUTE_DAGS, "the folder of DAGs was not read"
+        yield dict(bag.dags)
+
+
+def test_every_dag_says_what_it_is(dags: dict[str, Any]) -> None:
+    for dag_id, dag in dags.items():
+        assert dag.doc_md and dag.doc_md.startswith(f"## {dag_id}:"), (
+            f"{dag_id}: doc_md=__doc__, starting '## {dag_id}: ...'"
+        )
+        assert any(tag.startswith("impact:") for tag in dag.tags), f"{dag_id}: add a tag impact:critical|high|low"
+
+
+def test_runs_do_not_overlap_and_do_not_catch_up_by_themselves(dags: dict[str, Any]) -> None:
+    for dag_id, dag in dags.items():
+        assert dag.max_active_runs == 1, f"{dag_id}: it drains what is waiting, so max_active_runs=1"
+        assert dag.catchup is False, (
+            f"{dag_id}: catchup=False; missed minutes are shown by status and backfilled on purpose"
+        )
+        assert dag.dagrun_timeout, f"{dag_id}: set dagrun_timeout"
+
+
+def test_every_interval_is_explicit(dags: dict[str, Any]) -> None:
+    for dag_id, dag in dags.items():
+        name = type(dag.timetable).__name__
+        assert name not in {"CronTriggerTimetable", "DeltaTriggerTimetable"}, (
+            f"{dag_id}: a bare cron string has a zero-width data interval; use CronDataIntervalTimetable"
+        )
+
+
+def test_every_task_has_owner_pool_timeout_and_retries(dags: dict[str, Any]) -> None:
+    for dag_id, dag in dags.items():
+        assert dag.tasks, f"{dag_id} has no task"
+        for task in dag.tasks:
+            where = f"{dag_id}.{task.task_id}"
+            assert task.owner == "quantstream", f"{where}: set the owner"
+            assert task.pool == "market", f"{where}: the minute's tasks run in the pool 'market'"
+            assert task.execution_timeout and task.execution_timeout <= timedelta(minutes=15), (
+                f"{where}: execution_timeout"
+            )
+            assert task.retries >= 1 and task.retry_exponential_backoff, f"{where}: retries with back-off"
+
+
+def test_the_minute_is_few_tasks(dags: dict[str, Any]) -> None:
+    tasks = sum(len(dags[dag_id].tasks) for dag_id in MINUTE_DAGS)
+    assert tasks <= 8, f"{tasks} tasks a minute: each costs about a core-second"
+
+
+def test_the_assets_join_the_three(dags: dict[str, Any]) -> None:
+    def scheduled_by(dag_id: str) -> set[str]:
+        return {asset.name for asset in dags[dag_id].timetable.asset_condition.objects}
+
+    def emits(dag_id: str) -> set[str]:
+        return {outlet.name for task in dags[dag_id].tasks for outlet in task.outlets}
+
+    assert emits("market_ingest") == {"market_events"} == scheduled_by("market_transform")
+    assert emits("market_transform") == {"market_marts"} == scheduled_by("market_detect")
+
+
+@pytest.mark.parametrize("path", sorted(DAGS.glob("*.py")), ids=lambda path: path.name)
+class TestEachFile:
+    def test_it_is_thin(self, path: Path) -> None:
+        assert len(path.read_text().splitlines()) <= 120, f"{path.name}: move what it does into include/"
+
+    def test_it_is_not_named_for_dbt(self, path: Path) -> None:
+        assert not path.name.startswith("dbt_"), f"{path.name}: dbt imports every top-level dbt_*.py as a plugin"
+
+    def test_no_heavy_import_and_no_clock_at_the_top(self, path: Path) -> None:
+        tree = ast.parse(path.read_text())
+        for node in tree.body:
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            heavy = {name.split(".")[0] for name in names} & HEAVY
+            assert not heavy, f"{path.name}:{node.lineno}: import {', '.join(heavy)} inside the task"
+        for node in ast.walk(tree):
+            assert not (isinstance(node, ast.Attribute) and node.attr in {"now", "utcnow", "today"}), (
+                f"{path.name}:{node.lineno}: no clock in a DAG file; use the data interval"
+            )
+
+
+def test_parsing_all_dags_loads_nothing_heavy(tmp_path: Path) -> None:
+    """In a fresh process: whatever include/ modules the DAG files import must be light too."""
+    code = (
+        "import sys, runpy, pathlib\n"
+        "before = set(sys.modules)\n"
+        "import airflow.sdk\n"
+        "from airflow.sdk.exceptions import AirflowFailException\n"
+        "import time; light = set(sys.modules); start = time.perf_counter()\n"
+        f"for path in sorted(pathlib.Path({str(DAGS)!r}).glob('*.py')): runpy.run_path(str(path))\n"
+        f"heavy = {{name.split('.')[0] for name in set(sys.modules) - light}} & {HEAVY!r}\n"
+        "assert not heavy, heavy\n"
+        "print(time.perf_counter() - start)\n"
+    )
+    environment = os.environ | {"AIRFLOW_HOME": str(tmp_path), "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
