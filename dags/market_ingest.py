@@ -67,14 +67,17 @@ def market_ingest() -> None:
 
     @task(outlets=[MARKET_EVENTS])
     def audit(run_id: str) -> None:
-        from include.errors import LoadRejectedError
+        from contextlib import suppress
+
+        from include.errors import LoadRejectedError, QuantStreamError
         from include.pipeline.audit import audit
         from include.pipeline.notify import notify
 
         try:
             report = audit(get_settings(), run_id=run_id)
         except LoadRejectedError as rejected:
-            notify(get_settings(), run_id=run_id)  # the operations alert leaves at once
+            with suppress(QuantStreamError):  # what cannot be sent now stays in the outbox
+                notify(get_settings(), run_id=run_id)  # the operations alert leaves at once
             raise AirflowFailException(str(rejected)) from rejected  # a retry would judge the same rows again
         if not report.accepted:
             raise AirflowSkipException("no new load: nothing to transform")

@@ -37,6 +37,10 @@ class StreamError(QuantStreamError):
     """The stream refused records, or no longer holds what is to be read."""
 
 
+class LakeError(QuantStreamError):
+    """An object of the lake is missing, cut off, or not the one that was written."""
+
+
 class LakeConflictError(QuantStreamError):
     """An object with this key but other content exists already; nothing was overwritten."""
 
@@ -45,5 +49,21 @@ class BalanceError(QuantStreamError):
     """read != inserted + duplicate + quarantined: the load was rolled back."""
 
 
+class LedgerError(QuantStreamError):
+    """There is no such load, or it is not in the state that the step needs."""
+
+
 class LoadRejectedError(QuantStreamError):
     """The audit rejected a load; the text names the failed expectations and where the data docs are."""
+
+
+class MartsRejectedError(LoadRejectedError):
+    """The audit after dbt found the marts wrong: nothing is detected from them; the text names the failed expectations."""
+
+
+class TransformError(QuantStreamError):
+    """dbt could not build the models, or a test of them failed; the text names each and where its SQL is."""
+
+
+class NotifyError(QuantStreamError):
+    """SNS did not take all alerts; they wait in the outbox, in order, for the next run."""
