@@ -58,7 +58,7 @@ class LoadRejectedError(QuantStreamError):
 
 
 class MartsRejectedError(LoadRejectedError):
-    """The audit after dbt found the marts wrong: nothing is detected from them; the text names the failed expectations."""
+    """The audit after dbt found the marts wrong, nothing is detected from them; the text names the failed expectations."""
 
 
 class TransformError(QuantStreamError):

@@ -21,7 +21,7 @@ class BadEventError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """A half-open span of time `[start, end)`, UTC."""
+    """A half-open span of time `[start, end)`, UTC. Subclasses of datetime (Airflow's) become plain ones."""
 
     start: datetime
     end: datetime
@@ -30,6 +30,7 @@ class Window:
         for name, value in (("start", self.start), ("end", self.end)):
             if value.tzinfo is None:
                 raise ValueError(f"window {name} {value} has no time zone; pass it in UTC")
+            object.__setattr__(self, name, datetime.fromisoformat(value.isoformat()).astimezone(UTC))
         if self.end <= self.start:
             raise ValueError(f"window [{self.start}, {self.end}) is empty; its end must be after its start")
 
@@ -121,7 +122,7 @@ def parse_event(fields: Any) -> Event:
 
 def iso(value: datetime) -> str:
     """`2026-01-02T03:04:05.000006Z`: UTC, always with microseconds, so equal times are equal texts."""
-    return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return value.astimezone(UTC).isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
 
 
 def _time(fields: dict[str, Any], name: str) -> datetime:
@@ -132,4 +133,7 @@ def _time(fields: dict[str, Any], name: str) -> datetime:
         raise BadEventError(f"{name} is {value!r:.60}; it must be an ISO 8601 time") from None
     if parsed.tzinfo is None:
         raise BadEventError(f"{name} is {value!r:.60}; it must carry its time zone")
-    return parsed.astimezone(UTC)
+    try:
+        return parsed.astimezone(UTC)
+    except OverflowError:
+        raise BadEventError(f"{name} is {value!r:.60}; in UTC it lies outside the years 1 to 9999") from None

@@ -1,7 +1,8 @@
 """Every setting, typed, in one place.
 
 Precedence: environment (`QUANTSTREAM_<NAME>`) over `.env` over what `quantstream up` generated for the local stack
-(`<home>/stack.env`: ports, passwords, addresses) over the defaults here. `.env.example` documents each one.
+(`<home>/stack.env`: ports, passwords, addresses) over secret files over the defaults here. `.env.example` documents
+each one.
 """
 
 from __future__ import annotations
@@ -48,6 +49,9 @@ class Settings(BaseSettings):
     warehouse_dsn: SecretStr | None = Field(None, description="the pipeline's connection to the warehouse")
     analyst_dsn: SecretStr | None = Field(None, description="the read-only connection used by `quantstream sql`")
     airflow_dsn: SecretStr | None = Field(None, description="Airflow's metadata database")
+    admin_dsn: SecretStr | None = Field(
+        None, description="a superuser of an external Postgres; only `quantstream provision` uses it"
+    )
 
     # AWS
     aws: Literal["local", "aws"] = Field("local", description="local: MiniStack, started by `up`; aws: the real one")
@@ -91,6 +95,15 @@ class Settings(BaseSettings):
 
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="verbosity of the logs")
 
+    @field_validator(
+        "coingecko_api_key", "warehouse_dsn", "analyst_dsn", "airflow_dsn", "admin_dsn",
+        "aws_endpoint_url", "topic_arn", "inbox_url",
+        mode="before",
+    )  # fmt: skip
+    @classmethod
+    def _empty_is_unset(cls, value: Any) -> Any:
+        return None if value == "" else value  # `NAME=` in a file, or an empty secret file
+
     @field_validator("sources", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
@@ -115,13 +128,16 @@ class Settings(BaseSettings):
 def load_settings(**overrides: Any) -> Settings:
     """Read the settings afresh. Raises ConfigError listing every wrong one with its value and what is allowed.
 
-    `QUANTSTREAM_ENV_FILE` names another file than `.env` (empty: none).
+    `QUANTSTREAM_ENV_FILE` names another file than `.env` (empty: none). `QUANTSTREAM_SECRETS_DIR` names a folder with
+    one file per secret, each called like its variable in small letters (`/run/secrets` in a container).
     """
     home = Path(overrides.get("home") or os.environ.get(PREFIX + "HOME") or Settings.model_fields["home"].default)
     env_file = os.environ.get(PREFIX + "ENV_FILE", str(ROOT / ".env"))
     files = [ROOT / home / "stack.env", *([Path(env_file)] if env_file else [])]
+    secrets = Path(os.environ.get(PREFIX + "SECRETS_DIR") or "/nonexistent")
+    folder = secrets if secrets.is_dir() else None  # a container without secrets has no such folder
     try:
-        return Settings(_env_file=files, **overrides)  # type: ignore[call-arg]  # pydantic-settings' own argument
+        return Settings(_env_file=files, _secrets_dir=folder, **overrides)
     except ValidationError as error:
         raise ConfigError(_explain(error)) from None
 

@@ -6,7 +6,7 @@ loopback unless told otherwise.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 from airflow.plugins_manager import AirflowPlugin
 from starlette.staticfiles import StaticFiles
@@ -21,14 +21,14 @@ def data_docs_app() -> StaticFiles:
     return StaticFiles(directory=get_settings().home / "data_docs", html=True, check_dir=False)
 
 
-class QuantStreamPages(AirflowPlugin):  # type: ignore[misc]  # Airflow ships no types for its plugins' base class
+class QuantStreamPages(AirflowPlugin):
     """Registers the pages."""
 
     name = "quantstream_pages"
-    fastapi_apps: ClassVar[list[dict[str, Any]]] = [
+    fastapi_apps: list[dict[str, Any]] = [  # noqa: RUF012  # the base class has it so
         {"app": data_docs_app(), "url_prefix": DATA_DOCS_PREFIX, "name": "QuantStream data docs"}
     ]
-    external_views: ClassVar[list[dict[str, Any]]] = [
+    external_views: list[dict[str, Any]] = [  # noqa: RUF012
         {
             "name": "Data docs",
             "href": f"{DATA_DOCS_PREFIX}/index.html",

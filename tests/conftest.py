@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import socket
 import subprocess
+import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -67,8 +69,9 @@ class Servers:
 
 
 @pytest.fixture(scope="session")
-def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
-    home = tmp_path_factory.mktemp("servers")
+def servers() -> Iterator[Servers]:
+    # Not below pytest's own folder: another session resets its mode, and the database runs as another user than root.
+    home = Path(tempfile.mkdtemp(prefix="quantstream-tests-"))
     passwords = postgres.Passwords.generate()
     data, port, aws_port = home / "postgres", free_port(), free_port()
     postgres.initialize(data, passwords)
@@ -81,6 +84,7 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
         (home / "postgres.log").open("w") as log,
         (home / "aws.log").open("w") as aws_log,
     ):
+        stack.callback(shutil.rmtree, home, ignore_errors=True)
         database = subprocess.Popen(
             postgres.command(data, port), user=user, group=user, extra_groups=[] if user else None, cwd="/",
             stdout=log, stderr=log,

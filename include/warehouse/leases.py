@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import os
 import socket
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 import psycopg
@@ -60,6 +61,27 @@ class Lease:
         )
         if done.rowcount != 1:
             self.fence()
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """Renew from a thread while the block works for long and leaves `conn` alone.
+
+        A renewal that is refused ends the thread; `fence`, in the transaction that writes, is what refuses the work.
+        """
+        done = threading.Event()
+
+        def renew() -> None:
+            with suppress(FencedError, psycopg.Error):
+                while not done.wait(self.seconds / 3):
+                    self.renew()
+
+        thread = threading.Thread(target=renew, name=f"lease-{self.name}", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            done.set()
+            thread.join()
 
 
 @contextmanager

@@ -89,7 +89,18 @@ create table ops.checkpoints (
     primary key (stream, stream_created_at, shard_id)
 );
 
+-- How far each shard was read: what arrived before `read_until` was. Older than the stream's retention means: something
+-- may have been trimmed unread.
+create table ops.shard_reads (
+    stream text not null,
+    stream_created_at timestamptz not null,
+    shard_id text not null,
+    read_until timestamptz not null default clock_timestamp(),
+    primary key (stream, stream_created_at, shard_id)
+);
+
 -- The intent: this range of this shard goes under this key. Written before the object, so a retry repeats it exactly.
+-- lost: the stream let go of it before it was landed; said by an alert, and kept here.
 create table ops.stream_ranges (
     range_id bigint generated always as identity primary key,
     stream text not null,
@@ -101,12 +112,13 @@ create table ops.stream_ranges (
     arrived_at timestamptz not null,
     s3_key text not null unique,
     sha256 text,
-    state text not null default 'intended' check (state in ('intended', 'landed', 'loaded')),
+    state text not null default 'intended' check (state in ('intended', 'landed', 'loaded', 'lost')),
     created_at timestamptz not null default clock_timestamp(),
     landed_at timestamptz,
     loaded_at timestamptz
 );
-create index stream_ranges_open on ops.stream_ranges (stream, shard_id, range_id) where state <> 'loaded';
+create index stream_ranges_open on ops.stream_ranges (state, range_id) where state in ('intended', 'landed');
+create index stream_ranges_shard on ops.stream_ranges (stream, stream_created_at, shard_id, range_id);
 
 create table ops.loads (
     load_id bigint generated always as identity primary key,
@@ -140,6 +152,18 @@ create table ops.transform_batch (
     load_id bigint primary key
 );
 
+-- ops.watermarks as they were when that batch was taken: a candle is final only if the events that make it so are in it.
+create table ops.transform_watermarks (
+    source text primary key,
+    complete_until timestamptz not null
+);
+
+-- What the warehouse was built from, by name: a hash of dbt/ and one of the file of instruments.
+create table ops.built_from (
+    name text primary key,
+    hash text not null
+);
+
 -- Symbols with new or changed indicators, from the earliest changed candle on. Detection drains it.
 create table ops.detect_queue (
     symbol text primary key,
@@ -164,6 +188,15 @@ create table ops.outcomes (
 );
 create index outcomes_step on ops.outcomes (step, at);
 create index outcomes_window on ops.outcomes (source, window_end) where step = 'pull' and ok;
+
+-- What the file of instruments says (dbt/seeds/instruments.csv, or the one set), kept equal to it by the transform.
+create table ops.instruments (
+    symbol text primary key,
+    asset_class text not null,
+    currency text not null,
+    calendar text not null,
+    primary_source text not null
+);
 
 -- Instruments registered while running (`--add-instruments`), beside dbt/seeds/instruments.csv.
 create table ops.registered_instruments (
@@ -227,7 +260,8 @@ create index alerts_symbol on marts.alerts (symbol, candle_start);
 create function ops.to_number(value text) returns numeric
 language sql immutable parallel safe
 return case
-    when value ~ '^\s*[-+]?(\d{1,40}(\.\d{0,40})?|\.\d{1,40})([eE][-+]?\d{1,2})?\s*$' then value::numeric
+    -- at most 45 characters, so squares and sums of it fit a double; counted repeats in the pattern would be 3 times slower
+    when length(value) <= 45 and value ~ '^\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d{1,2})?\s*$' then value::numeric
 end;
 
 create function ops.to_time(value text) returns timestamptz

@@ -1,0 +1,177 @@
+"""What of the stream was read, landed and loaded: intent rows and checkpoints.
+
+A range is written down before its object is put (`intended`), then `landed`, then `loaded` together with its rows and
+the checkpoint. A retry finds the row and repeats exactly that range. Every write is fenced by the lease it is given.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final, Literal
+
+import psycopg
+from psycopg.rows import class_row
+
+from include.errors import LakeConflictError
+from include.warehouse.leases import Lease
+
+State = Literal["intended", "landed", "loaded", "lost"]
+
+_COLUMNS: Final = (
+    "range_id, stream, stream_created_at, shard_id, from_sequence, to_sequence, record_count, arrived_at, s3_key, "
+    "sha256, state"
+)
+
+# A range that was taken for lost and came back under the same key is intended once more.
+_INTEND: Final = f"""
+insert into ops.stream_ranges as r (
+    stream, stream_created_at, shard_id, from_sequence, to_sequence, record_count, arrived_at, s3_key)
+values (%s, %s, %s, %s, %s, %s, %s, %s)
+on conflict (s3_key) do update
+set state = 'intended', from_sequence = excluded.from_sequence, record_count = excluded.record_count
+where r.state = 'lost' and r.stream_created_at = excluded.stream_created_at
+returning {_COLUMNS}
+"""  # noqa: S608
+
+# Ranges of a shard are written in its order, so the youngest one reaches furthest. The checkpoint counts where ranges
+# were cleaned away.
+_POSITION: Final = """
+select sequence_number from (
+    (select to_sequence as sequence_number from ops.stream_ranges
+     where stream = %(stream)s and stream_created_at = %(created_at)s and shard_id = %(shard_id)s and state <> 'lost'
+     order by range_id desc limit 1)
+    union all
+    select sequence_number from ops.checkpoints
+    where stream = %(stream)s and stream_created_at = %(created_at)s and shard_id = %(shard_id)s
+) as known
+order by sequence_number::numeric desc limit 1
+"""
+
+_CHECKPOINT: Final = """
+insert into ops.checkpoints as c (stream, stream_created_at, shard_id, sequence_number, arrived_at)
+values (%s, %s, %s, %s, %s)
+on conflict (stream, stream_created_at, shard_id) do update
+set sequence_number = excluded.sequence_number, arrived_at = excluded.arrived_at, updated_at = clock_timestamp()
+where excluded.sequence_number::numeric > c.sequence_number::numeric
+"""
+
+_NOTE_READ: Final = """
+insert into ops.shard_reads as r (stream, stream_created_at, shard_id, read_until) values (%s, %s, %s, %s)
+on conflict (stream, stream_created_at, shard_id) do update set read_until = excluded.read_until
+where excluded.read_until > r.read_until
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class StreamRange:
+    """Records `from_sequence` to `to_sequence`, both included, of one shard; they go under `s3_key`.
+
+    `arrived_at` is when the first of them arrived; `sha256` (hex) is of the object's body, once landed.
+    """
+
+    range_id: int
+    stream: str
+    stream_created_at: datetime
+    shard_id: str
+    from_sequence: str
+    to_sequence: str
+    record_count: int
+    arrived_at: datetime
+    s3_key: str
+    sha256: str | None
+    state: State
+
+    def __str__(self) -> str:
+        return f"{self.stream}/{self.shard_id} {self.from_sequence}..{self.to_sequence} ({self.record_count} records)"
+
+
+def in_state(conn: psycopg.Connection, state: State) -> list[StreamRange]:
+    """The ranges in a state, in the order in which they were written down (per shard: the shard's)."""
+    with conn.cursor(row_factory=class_row(StreamRange)) as cursor:
+        return cursor.execute(
+            f"select {_COLUMNS} from ops.stream_ranges where state = %s order by range_id",  # noqa: S608
+            [state],
+        ).fetchall()
+
+
+def position(conn: psycopg.Connection, stream: str, created_at: datetime, shard_id: str) -> str | None:
+    """The sequence number up to which a shard is read (written down, at least); None: nothing of it yet."""
+    row = conn.execute(_POSITION, {"stream": stream, "created_at": created_at, "shard_id": shard_id}).fetchone()
+    return row[0] if row else None
+
+
+def intend(
+    lease: Lease,
+    *,
+    stream: str,
+    stream_created_at: datetime,
+    shard_id: str,
+    from_sequence: str,
+    to_sequence: str,
+    record_count: int,
+    arrived_at: datetime,
+    s3_key: str,
+) -> StreamRange:
+    """Write a range down, committed. Raises LakeConflictError if its key is another range's, FencedError."""
+    with lease.conn.transaction(), lease.conn.cursor(row_factory=class_row(StreamRange)) as cursor:
+        lease.fence()
+        row = cursor.execute(
+            _INTEND,
+            [stream, stream_created_at, shard_id, from_sequence, to_sequence, record_count, arrived_at, s3_key],
+        ).fetchone()
+        if row is None:
+            raise LakeConflictError(
+                f"the key {s3_key} belongs to a range that was read before (ops.stream_ranges); nothing was written. "
+                "A stream whose sequence numbers start again needs another name."
+            )
+        return row
+
+
+def mark_landed(lease: Lease, range_: StreamRange, sha256: str) -> None:
+    """The range's object lies in the lake. Raises FencedError."""
+    with lease.conn.transaction():
+        lease.fence()
+        lease.conn.execute(
+            "update ops.stream_ranges set state = 'landed', sha256 = %s, landed_at = clock_timestamp() "
+            "where range_id = %s and state = 'intended'",
+            [sha256, range_.range_id],
+        )
+
+
+def mark_lost(lease: Lease, range_: StreamRange) -> None:
+    """The stream let go of the range before it was landed. Part of the caller's transaction; raises FencedError."""
+    lease.fence()
+    lease.conn.execute(
+        "update ops.stream_ranges set state = 'lost' where range_id = %s and state = 'intended'", [range_.range_id]
+    )
+
+
+def mark_loaded(lease: Lease, range_: StreamRange, arrived_at: datetime) -> None:
+    """The range's rows are loaded; the checkpoint moves with them (`arrived_at`: of the last record, UTC).
+
+    Part of the caller's transaction, which holds the rows; raises FencedError.
+    """
+    lease.fence()
+    lease.conn.execute(
+        "update ops.stream_ranges set state = 'loaded', loaded_at = clock_timestamp() where range_id = %s",
+        [range_.range_id],
+    )
+    lease.conn.execute(
+        _CHECKPOINT, [range_.stream, range_.stream_created_at, range_.shard_id, range_.to_sequence, arrived_at]
+    )
+
+
+def read_until(conn: psycopg.Connection, stream: str) -> dict[tuple[datetime, str], datetime]:
+    """For each shard of each stream that had this name, (made at, shard): up to when it was read. All UTC."""
+    rows = conn.execute(
+        "select stream_created_at, shard_id, read_until from ops.shard_reads where stream = %s", [stream]
+    )
+    return {(created_at, shard_id): until for created_at, shard_id, until in rows}
+
+
+def note_read(lease: Lease, stream: str, created_at: datetime, shard_id: str, until: datetime) -> None:
+    """What arrived in the shard before `until` (UTC) was read; it only moves forward. Raises FencedError."""
+    with lease.conn.transaction():
+        lease.fence()
+        lease.conn.execute(_NOTE_READ, [stream, created_at, shard_id, until])
