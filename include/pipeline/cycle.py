@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from time import perf_counter
+from typing import Final
+
+import psycopg
+from botocore.exceptions import BotoCoreError, ClientError
 
 from include.errors import QuantStreamError
 from include.events import Window
@@ -17,6 +22,15 @@ from include.pipeline.notify import notify
 from include.pipeline.pull import pull
 from include.pipeline.transform import transform
 from include.settings import Settings
+
+STEPS: Final[dict[str, Callable[..., object]]] = {
+    "land": land,
+    "load": load,
+    "audit": audit,
+    "transform": transform,
+    "detect": detect,
+    "notify": notify,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,15 +61,15 @@ def run_cycle(
     """Pull `window` from every enabled source, then `process` it. A failed step does not stop the others."""
     runner = _Steps(on_step)
     for source in settings.sources:
-        runner.run(f"pull {source}", lambda source=source: pull(settings, source, window, run_id=run_id))
+        runner.run(f"pull {source}", partial(pull, settings, source, window, run_id=run_id))
     _process(settings, runner, run_id)
     return Cycle(window, tuple(runner.done))
 
 
-def process(settings: Settings, *, run_id: str | None = None) -> tuple[Step, ...]:
-    """Bring what is in the stream all the way: land, load, audit, transform, detect, notify."""
+def process(settings: Settings, *, run_id: str | None = None, only: Container[str] = STEPS) -> tuple[Step, ...]:
+    """Bring what is in the stream all the way (or do `only` some of the steps, in their order)."""
     runner = _Steps(None)
-    _process(settings, runner, run_id)
+    _process(settings, runner, run_id, only)
     return tuple(runner.done)
 
 
@@ -79,12 +93,16 @@ class _Steps:
             said = str(work())
         except QuantStreamError as failed:
             said, error = str(failed), failed
+        except (psycopg.Error, BotoCoreError, ClientError) as failed:  # the database or AWS went away in the middle
+            said = f"{type(failed).__name__}: {str(failed).strip()}"
+            error = QuantStreamError(said)
         step = Step(name, perf_counter() - start, said, error)
         self.done.append(step)
         if self.on_step is not None:
             self.on_step(step)
 
 
-def _process(settings: Settings, runner: _Steps, run_id: str | None) -> None:
-    for step in (land, load, audit, transform, detect, notify):
-        runner.run(step.__name__, lambda step=step: step(settings, run_id=run_id))  # type: ignore[misc]
+def _process(settings: Settings, runner: _Steps, run_id: str | None, only: Container[str] = STEPS) -> None:
+    for name, step in STEPS.items():
+        if name in only:
+            runner.run(name, partial(step, settings, run_id=run_id))

@@ -1,4 +1,25 @@
 """Sources: one file per vendor, each `query -> extract -> transform`."""
 
-NAMES = ("simulator", "coingecko")
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from include.settings import Settings
+    from include.sources.base import Source
+
+_CLASSES: Final = {
+    "simulator": "include.sources.simulator:Simulator",
+    "coingecko": "include.sources.coingecko:CoinGecko",
+}
+
+NAMES: Final = tuple(_CLASSES)
 """Sources that can be pulled every minute. (`replay` reads files and is started by hand.)"""
+
+
+def make(name: str, settings: Settings) -> Source[Any, Any]:
+    """The source of that name; only its own module is imported."""
+    module, _, attribute = _CLASSES[name].partition(":")
+    source: Source[Any, Any] = getattr(import_module(module), attribute)(settings)
+    return source
