@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class QuantStreamError(Exception):
-    """Base of all errors of the platform; the command prints its text without a traceback and exits with `exit_code`."""
+    """Base of all errors of the platform; the command prints its text without traceback and exits with `exit_code`."""
 
     exit_code = 1
 
@@ -58,7 +58,7 @@ class LoadRejectedError(QuantStreamError):
 
 
 class MartsRejectedError(LoadRejectedError):
-    """The audit after dbt found the marts wrong, nothing is detected from them; the text names the failed expectations."""
+    """The audit after dbt found the marts wrong: nothing is detected from them; the text names what failed."""
 
 
 class TransformError(QuantStreamError):

@@ -1,0 +1,226 @@
+"""Step 4: every landed load is judged; good rows become market events, bad rows go to quarantine, bad loads stay out.
+
+A rejected load does not hold up the others: all are judged, and the error comes at the end.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from time import perf_counter
+
+import psycopg
+
+from include.alerts import Alert
+from include.crashpoints import crash_point
+from include.errors import BalanceError, LedgerError, LoadRejectedError
+from include.quality.audit import Limits, Verdict, judge, limits
+from include.quality.rows import LoadFacts
+from include.quality.site import Page, page_file, publish
+from include.settings import Settings
+from include.warehouse.alerts import insert_alerts
+from include.warehouse.db import connect
+from include.warehouse.leases import Lease, lease
+from include.warehouse.ledger import Accepted, BadRow, Load, accept, get_load, landed_loads, reject
+from include.warehouse.outcomes import attempt, record
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class AuditReport:
+    """How many loads were accepted and rejected, and what became of the rows of the accepted ones."""
+
+    accepted: int = 0
+    rejected: int = 0
+    inserted: int = 0
+    duplicates: int = 0
+    quarantined: int = 0
+
+    def __str__(self) -> str:
+        if not self.accepted and not self.rejected:
+            return "no new load, nothing to do"
+        rejected = f", {self.rejected} loads rejected" if self.rejected else ""
+        return (
+            f"{self.accepted} loads accepted: {self.inserted} rows inserted, {self.duplicates} duplicates, "
+            f"{self.quarantined} quarantined{rejected}"
+        )
+
+
+def audit(settings: Settings, *, run_id: str | None = None, now: datetime | None = None) -> AuditReport:
+    """Judge all landed loads, oldest first, as of `now` (UTC; the clock's, unless given).
+
+    Raises, after the last load: LoadRejectedError naming the failed expectations of each rejected load and where its
+    page is, or BalanceError for loads that were rolled back. Raises at once LeaseHeldError if another process audits
+    right now, FencedError if one took over; what was accepted until then stays accepted.
+    """
+    with (
+        connect(settings) as conn,
+        attempt(conn, "audit", run_id=run_id) as this,
+        lease(conn, "audit", seconds=settings.lease_seconds) as held,
+    ):
+        step = _Step(settings, conn, held, now or datetime.now(UTC), run_id)
+        for load in landed_loads(conn):
+            step.take(load)
+        report = step.report()
+        this.row_count = report.inserted
+        this.detail = asdict(report)
+        log.info("audit: %s", report)
+        if step.rejections:
+            raise LoadRejectedError("\n".join([*step.rejections, *step.unbalanced]))
+        if step.unbalanced:
+            raise BalanceError("\n".join(step.unbalanced))
+    return report
+
+
+def accept_rejected(settings: Settings, load_id: int, *, run_id: str | None = None) -> AuditReport:
+    """Bring a rejected load in although its batch was found bad: a person has decided.
+
+    Its rows are judged again, as of the time of its audit but against today's instruments; bad ones go to quarantine.
+    Raises LedgerError if the load is not rejected (or its rows cannot be read at all), LeaseHeldError, FencedError,
+    BalanceError; nothing is changed then.
+    """
+    with (
+        connect(settings) as conn,
+        attempt(conn, "accept_rejected", run_id=run_id, detail={"load_id": load_id}) as this,
+        lease(conn, "audit", seconds=settings.lease_seconds) as held,
+    ):
+        load = get_load(conn, load_id)
+        if load.state != "rejected":
+            raise LedgerError(f"load {load_id} is {load.state}; only a rejected load is accepted by hand")
+        step = _Step(settings, conn, held, load.audited_at or load.loaded_at, run_id)
+        step.accept_by_hand(load)
+        report = step.report()
+        this.row_count = report.inserted
+        log.warning("load %d (%s) was accepted by hand: %s", load_id, load.origin, report)
+    return report
+
+
+class _Step:
+    """The state of one run: its limits are read with the first load, its counts grow with each."""
+
+    def __init__(
+        self, settings: Settings, conn: psycopg.Connection, held: Lease, now: datetime, run_id: str | None
+    ) -> None:
+        self.settings, self.conn, self.held, self.now, self.run_id = settings, conn, held, now, run_id
+        self.limits: Limits | None = None
+        self.accepted: list[Accepted] = []
+        self.rejections: list[str] = []
+        self.unbalanced: list[str] = []
+
+    def report(self) -> AuditReport:
+        return AuditReport(
+            len(self.accepted),
+            len(self.rejections),
+            sum(one.inserted for one in self.accepted),
+            sum(one.duplicates for one in self.accepted),
+            sum(one.quarantined for one in self.accepted),
+        )
+
+    def take(self, load: Load) -> None:
+        """Accept the load or reject it."""
+        started = perf_counter()
+        verdict = self._judge(load)
+        if verdict.is_rejected:
+            self._reject(load, verdict, started)
+            return
+        for note in verdict.failures:
+            if note.rule.level == "note":
+                log.warning("load %d (%s): %s", load.load_id, load.origin, note)
+        try:
+            self._accept(load, verdict, started)
+        except BalanceError as error:
+            self.unbalanced.append(str(error))
+            record(self.conn, "audit_load", False, run_id=self.run_id, error=str(error), detail=_about(load))
+
+    def accept_by_hand(self, load: Load) -> None:
+        """Accept the load whatever its batch is like."""
+        started = perf_counter()
+        verdict = self._judge(load)
+        if verdict.unreadable:
+            raise LedgerError(f"load {load.load_id} ({load.origin}) cannot be brought in: {verdict.unreadable}")
+        self._accept(load, verdict, started)
+
+    def _judge(self, load: Load) -> Verdict:
+        self.held.renew()
+        with self.held.kept():
+            self.limits = self.limits or limits(self.conn, self.settings, self.now)
+            facts = LoadFacts(load.load_id, load.origin, load.is_live, load.read_count, load.quarantined_count)
+            return judge(self.conn, facts, self.limits)
+
+    def _accept(self, load: Load, verdict: Verdict, started: float) -> None:
+        self._publish(load, verdict, "accepted")
+        bad = [BadRow(line, reason) for line, reason in verdict.bad_rows.items()]
+        with self.conn.transaction():
+            accepted = accept(self.conn, self.held, load.load_id, bad, was=load.state)
+            record(
+                self.conn, "audit_load", True, run_id=self.run_id, row_count=accepted.inserted,
+                seconds=perf_counter() - started,
+                detail=_about(load) | {
+                    "duplicates": accepted.duplicates, "quarantined": accepted.quarantined,
+                    "failed": [failure.rule.name for failure in verdict.failures],
+                },
+            )  # fmt: skip
+            crash_point("before_audit_commit")
+        crash_point("after_audit_commit")
+        self.accepted.append(accepted)
+
+    def _reject(self, load: Load, verdict: Verdict, started: float) -> None:
+        said = _rejection(load, verdict, self._publish(load, verdict, "rejected"))
+        first = next((failure for failure in verdict.failures if failure.rejects), None)
+        alert = Alert(
+            rule="load_rejected", category="operations", severity="critical", discriminator=load.origin,
+            message=said, value=first.value if first else None,
+        )  # fmt: skip
+        with self.conn.transaction():
+            reject(self.conn, self.held, load.load_id, verdict.as_json())
+            insert_alerts(self.conn, [alert])
+            record(
+                self.conn, "audit_load", False, run_id=self.run_id, row_count=load.read_count,
+                seconds=perf_counter() - started, error=said, detail=_about(load),
+            )  # fmt: skip
+            crash_point("before_audit_commit")
+        crash_point("after_audit_commit")
+        self.rejections.append(said)
+
+    def _publish(self, load: Load, verdict: Verdict, state: str) -> Path:
+        """The page comes before the decision, so that none is without; but the data do not wait for a full disk."""
+        page = _page(load, verdict, state, self.now)
+        try:
+            publish(self.settings, page, verdict.checked)
+        except OSError as error:
+            log.warning("the data docs of load %d could not be written: %s", load.load_id, error)
+        return page_file(self.settings, page)
+
+
+def _page(load: Load, verdict: Verdict, state: str, at: datetime) -> Page:
+    bad = load.quarantined_count + len(verdict.bad_rows)
+    by_hand = ", accepted by hand" if load.state == "rejected" else ""
+    return Page(
+        folder="loads",
+        name=str(load.load_id),
+        title=f"Load {load.load_id}",
+        at=at,
+        state=state,
+        summary=f"{load.read_count} rows read, {bad} of them bad{by_hand}",
+        origin=load.origin,
+        reasons=[*verdict.reasons, *(str(one) for one in verdict.failures if one.rule.level == "note")],
+    )
+
+
+def _rejection(load: Load, verdict: Verdict, docs: Path) -> str:
+    return "\n".join(
+        [
+            f"load {load.load_id} was rejected, its {load.read_count} rows from {load.origin} stay out:",
+            *(f"  {reason}" for reason in verdict.reasons),
+            f"Data docs: {docs} (in the Airflow UI: Browse, Data docs). "
+            f"`quantstream loads show {load.load_id}` shows it, `quantstream loads accept {load.load_id}` brings it in "
+            "(its bad rows still go to quarantine).",
+        ]
+    )
+
+
+def _about(load: Load) -> dict[str, object]:
+    return {"load_id": load.load_id, "origin": load.origin, "read": load.read_count}

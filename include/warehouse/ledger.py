@@ -1,0 +1,215 @@
+"""The ledger of loads: `landed -> accepted | rejected -> transformed`, and the rows that move with it.
+
+Each change is one transaction, refused to whoever lost the lease. An accepted load balances: read = inserted +
+duplicate + quarantined, or it is rolled back (the constraint `ledger_balances`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final, Literal
+
+import orjson
+import psycopg
+from psycopg.rows import class_row
+
+from include.errors import BalanceError, LedgerError
+from include.warehouse.leases import Lease
+
+State = Literal["landed", "accepted", "rejected", "transformed"]
+
+_COLUMNS: Final = (
+    "load_id, origin, state, is_live, read_count, inserted_count, duplicate_count, quarantined_count, failures, "
+    "loaded_at, audited_at, transformed_at"
+)
+
+# `raw` is the event as it would travel again: the fields of include.events.Event.
+_QUARANTINE: Final = """
+with bad as (
+    select * from unnest(%(lines)s::integer[], %(reasons)s::text[]) as q (line_number, reason)
+), gone as (
+    delete from raw.landed_events as e using bad
+    where e.load_id = %(load_id)s and e.line_number = bad.line_number
+    returning e.*, bad.reason
+)
+insert into raw.rejected_events (load_id, origin, line_number, source, kind, symbol, event_time, reason, raw)
+select load_id, %(origin)s, line_number, source, kind, symbol, event_time, reason,
+       convert_to(json_build_object(
+           'source', source, 'kind', kind, 'symbol', symbol,
+           'event_time', to_char(event_time at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
+           'vendor_id', vendor_id,
+           'received_at', to_char(received_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
+           'payload', payload)::text, 'UTF8')
+from gone
+"""
+
+# An exact duplicate only makes its row younger. `loaded_at` is when the row came in first: it equals `audited_at` of
+# the load that inserted it, and tells an insert from a repeat (as xmax would, but also on partitions and hypertables).
+_MOVE: Final = """
+with moved as (
+    delete from raw.landed_events where load_id = %(load_id)s returning *
+), latest as (
+    select distinct on (symbol, event_time, source, kind, vendor_id, payload_hash) *
+    from moved
+    order by symbol, event_time, source, kind, vendor_id, payload_hash, received_at desc
+), merged as (
+    insert into raw.market_events as e (
+        source, kind, symbol, event_time, vendor_id, payload_hash, payload, received_at, loaded_at, load_id)
+    select source, kind, symbol, event_time, vendor_id, payload_hash, payload, received_at, transaction_timestamp(),
+           load_id
+    from latest
+    on conflict (symbol, event_time, source, kind, vendor_id, payload_hash) do update
+    set received_at = excluded.received_at, load_id = excluded.load_id
+    where excluded.received_at > e.received_at
+    returning e.loaded_at = transaction_timestamp() as is_new
+)
+select (select count(*) from moved), (select count(*) from merged where is_new)
+"""
+
+_WATERMARKS: Final = """
+insert into ops.watermarks as w (source, complete_until)
+select c.key, c.value::timestamptz
+from ops.loads, jsonb_each_text(complete_until) as c
+where load_id = %s
+on conflict (source) do update set complete_until = excluded.complete_until
+where excluded.complete_until > w.complete_until
+"""
+
+_ACCEPT: Final = """
+update ops.loads
+set state = 'accepted', audited_at = transaction_timestamp(),
+    inserted_count = %s, duplicate_count = %s, quarantined_count = %s
+where load_id = %s
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """One row of `ops.loads`. The counts that the audit makes are None before it."""
+
+    load_id: int
+    origin: str
+    state: State
+    is_live: bool
+    read_count: int
+    inserted_count: int | None
+    duplicate_count: int | None
+    quarantined_count: int
+    failures: list[dict[str, Any]]
+    loaded_at: datetime
+    audited_at: datetime | None
+    transformed_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class BadRow:
+    """A line of a load that goes to quarantine, and why."""
+
+    line_number: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """What became of a load's rows. `quarantined` counts those that were malformed when it was loaded, too."""
+
+    inserted: int
+    duplicates: int
+    quarantined: int
+
+
+def loads(conn: psycopg.Connection, state: State | None = None, *, limit: int | None = None) -> list[Load]:
+    """The loads (of one state), oldest first; with `limit` the newest ones."""
+    with conn.cursor(row_factory=class_row(Load)) as cursor:
+        found = cursor.execute(
+            f"select {_COLUMNS} from ops.loads where %(state)s::text is null or state = %(state)s "  # noqa: S608
+            "order by load_id desc limit %(limit)s",
+            {"state": state, "limit": limit},
+        ).fetchall()
+    return found[::-1]
+
+
+def landed_loads(conn: psycopg.Connection) -> list[Load]:
+    """The loads that wait for their audit, oldest first."""
+    return loads(conn, "landed")
+
+
+def get_load(conn: psycopg.Connection, load_id: int, *, lock: bool = False) -> Load:
+    """One load, locked until the transaction ends if asked. Raises LedgerError if there is none."""
+    with conn.cursor(row_factory=class_row(Load)) as cursor:
+        query = f"select {_COLUMNS} from ops.loads where load_id = %s"  # noqa: S608
+        found = cursor.execute(query + " for update" if lock else query, [load_id]).fetchone()
+    if found is None:
+        raise LedgerError(f"there is no load {load_id}; `quantstream loads` lists them")
+    return found
+
+
+def accept(
+    conn: psycopg.Connection,
+    lease: Lease,
+    load_id: int,
+    quarantine: Iterable[BadRow] = (),
+    *,
+    was: State = "landed",
+) -> Accepted:
+    """Bring a load's rows into `raw.market_events`, its bad ones into quarantine, and move the sources' watermarks.
+
+    One transaction. `was` is the state the load must be in: a rejected one is accepted only by a person. Exact
+    duplicates, of other loads and of itself, keep one row with the latest `received_at`. Raises FencedError (another
+    process took the step over), LedgerError (no such load, or not in that state) or BalanceError, and writes nothing.
+    """
+    bad = list(quarantine)
+    with conn.transaction():
+        load = _claim(conn, lease, load_id, was)
+        conn.execute(
+            _QUARANTINE,
+            {
+                "load_id": load_id,
+                "origin": load.origin,
+                "lines": [row.line_number for row in bad],
+                "reasons": [row.reason.replace("\x00", "\\0") for row in bad],
+            },
+        )
+        moved, inserted = conn.execute(_MOVE, {"load_id": load_id}).fetchone() or (0, 0)
+        accepted = Accepted(inserted, moved - inserted, load.quarantined_count + len(bad))
+        conn.execute(_WATERMARKS, [load_id])
+        try:
+            conn.execute(_ACCEPT, [accepted.inserted, accepted.duplicates, accepted.quarantined, load_id])
+        except psycopg.errors.CheckViolation as violation:
+            if violation.diag.constraint_name != "ledger_balances":
+                raise
+            raise BalanceError(_explain(load, accepted)) from None
+    return accepted
+
+
+def reject(conn: psycopg.Connection, lease: Lease, load_id: int, failures: Sequence[dict[str, Any]]) -> None:
+    """Mark a landed load as rejected, with the expectations that failed. Its rows stay where they are.
+
+    Raises FencedError or LedgerError like `accept`.
+    """
+    with conn.transaction():
+        _claim(conn, lease, load_id, "landed")
+        conn.execute(
+            "update ops.loads set state = 'rejected', audited_at = clock_timestamp(), failures = %s::jsonb "
+            "where load_id = %s",
+            [orjson.dumps(list(failures), default=str).decode().replace("\\u0000", "\\ufffd"), load_id],
+        )
+
+
+def _claim(conn: psycopg.Connection, lease: Lease, load_id: int, state: State) -> Load:
+    lease.fence()
+    load = get_load(conn, load_id, lock=True)
+    if load.state != state:
+        raise LedgerError(f"load {load_id} ({load.origin}) is {load.state}, not {state}; nothing was changed")
+    return load
+
+
+def _explain(load: Load, counts: Accepted) -> str:
+    total = counts.inserted + counts.duplicates + counts.quarantined
+    return (
+        f"load {load.load_id} ({load.origin}) does not balance: read {load.read_count}, but inserted {counts.inserted} "
+        f"+ duplicate {counts.duplicates} + quarantined {counts.quarantined} = {total}; it was rolled back. "
+        f"Compare the object with raw.landed_events where load_id = {load.load_id}."
+    )
