@@ -95,7 +95,8 @@ def lease(conn: psycopg.Connection, name: str, *, seconds: int) -> Iterator[Leas
         ).fetchone()
         who, since, until = other if other else ("?", "?", "?")
         raise LeaseHeldError(
-            f"the step {name} runs already ({who} since {since}, at the latest until {until}); this one stops, nothing was done"
+            f"the step {name} runs already ({who} since {since}, at the latest until {until}); "
+            "this one stops, nothing was done"
         )
     held = Lease(conn, name, row[0], seconds)
     try:

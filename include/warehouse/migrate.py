@@ -8,7 +8,7 @@ from include.settings import Settings
 
 
 def migrate(settings: Settings) -> str:
-    """Apply what is missing and return the revision reached. Safe to run twice at once (an advisory lock serialises)."""
+    """Apply what is missing and return the revision reached. Safe to run twice at once (by an advisory lock)."""
     import sqlalchemy as sa
     from alembic import command
     from alembic.config import Config

@@ -1,0 +1,1 @@
+select load_id from {{ source('ops', 'transform_batch') }}

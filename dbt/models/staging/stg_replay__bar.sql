@@ -1,0 +1,42 @@
+with
+
+source as (
+
+    select * from {{ source('raw', 'events') }}
+    where source = 'replay' and kind = 'bar'
+
+),
+
+renamed as (
+
+    select
+        -- ids
+        source,
+        symbol,
+        event_time,
+        vendor_id,
+
+        -- text
+        payload ->> 'resolution' as resolution,
+
+        -- numerics
+        {{ number('open') }} as open,
+        {{ number('high') }} as high,
+        {{ number('low') }} as low,
+        {{ number('close') }} as close,
+        {{ number('volume') }} as volume,
+        {{ number('trade_count') }}::bigint as trade_count,
+        {{ number('vwap') }} as vwap,
+
+        -- provenance
+        received_at,
+        payload_hash,
+        load_id,
+        is_accepted,
+        line_number
+
+    from source
+
+)
+
+select * from renamed

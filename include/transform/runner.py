@@ -1,0 +1,143 @@
+"""Running dbt in this process: everything once, and every minute only what changed."""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from include.errors import TransformError
+from include.settings import Settings, get_settings
+from include.transform.batch import open_batch
+from include.transform.instruments import OUTDATED, recall, remember, sync_instruments
+from include.transform.project import common_arguments, dbt_runner, parse, project_hash
+from include.warehouse.db import connect
+
+if TYPE_CHECKING:
+    import psycopg
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class NodeResult:
+    """One model or test. `rows` is what a model wrote, or how many rows failed a test; None where dbt does not say."""
+
+    name: str
+    status: str
+    seconds: float
+    rows: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class BuildResult:
+    """A finished build: every node succeeded. `loads` are the ids of the loads it took."""
+
+    nodes: tuple[NodeResult, ...]
+    seconds: float
+    loads: tuple[int, ...] = ()
+
+    def __str__(self) -> str:
+        slowest = max(self.nodes, key=lambda node: node.seconds, default=None)
+        where = f", longest {slowest.name} {slowest.seconds:.2f} s" if slowest else ""
+        return f"{len(self.nodes)} models and tests in {self.seconds:.2f} s{where}"
+
+
+def preload(settings: Settings | None = None) -> None:
+    """Import dbt and parse the project, without a connection; call it before forking processes that will build."""
+    parse(settings or get_settings())
+
+
+def build_all(settings: Settings, *, full_refresh: bool = False, epoch: int = 0) -> BuildResult:
+    """Make all views and tables in an empty, new or outdated warehouse; `full_refresh` makes the tables anew from raw.
+
+    Data tests look at whole tables. `epoch` is that of the held lease "transform", 0 without one. Raises
+    TransformError naming what failed.
+    """
+    with connect(settings) as conn:
+        sync_instruments(conn, settings)
+        if not full_refresh:
+            _renew_indicators(conn, settings, epoch)
+        loads = open_batch(conn)
+        arguments = ["--exclude", "test_type:unit", *(["--full-refresh"] if full_refresh else [])]
+        result = _build(settings, arguments, check="all", epoch=epoch, loads=loads)
+        remember(conn, "dbt", project_hash())
+        remember(conn, "indicators", "current")
+    return result
+
+
+def build_changed(settings: Settings, *, epoch: int = 0) -> BuildResult:
+    """One dbt build of what the accepted loads changed; tests look at the changed rows.
+
+    Takes all accepted loads into the batch. Where the project changed since the last build (an upgrade) everything is
+    built. Raises TransformError naming what failed.
+    """
+    with connect(settings) as conn:
+        if recall(conn, "dbt") != project_hash():
+            return build_all(settings, epoch=epoch)
+        sync_instruments(conn, settings)
+        _renew_indicators(conn, settings, epoch)
+        loads = open_batch(conn)
+    # only tables are built, and tables are not swapped: dbt need not list every relation and what depends on it first
+    arguments = ["--select", "config.materialized:incremental", "--exclude", "test_type:unit", "--no-populate-cache"]
+    return _build(settings, arguments, check="changed", epoch=epoch, loads=loads)
+
+
+def generate_docs(settings: Settings, target_dir: Path) -> None:
+    """Write dbt's documentation as a static site with `index.html` into `target_dir`. Raises TransformError."""
+    target_dir.mkdir(parents=True, exist_ok=True)
+    arguments = ["docs", "generate", *common_arguments(settings), "--write-json", "--target-path", str(target_dir)]
+    with dbt_runner(settings) as runner:
+        done = runner.invoke(arguments)
+    if not done.success:
+        raise TransformError(f"dbt could not generate its documentation in {target_dir}: {done.exception}")
+
+
+def _renew_indicators(conn: psycopg.Connection, settings: Settings, epoch: int) -> None:
+    if recall(conn, "indicators") == OUTDATED:
+        log.info("the primary source of an instrument changed: all indicators are made anew")
+        _build(settings, ["--select", "indicators_1m", "--full-refresh"], check="all", epoch=epoch)
+        remember(conn, "indicators", "current")
+
+
+def _build(
+    settings: Settings, arguments: list[str], *, check: str, epoch: int, loads: tuple[int, ...] = ()
+) -> BuildResult:
+    import orjson
+
+    started = time.monotonic()
+    variables = {"check": check, "lease_epoch": epoch, "loads": loads}
+    with dbt_runner(settings) as runner:
+        done = runner.invoke(
+            ["build", *common_arguments(settings), *arguments, "--vars", orjson.dumps(variables).decode()]
+        )
+    results = list(getattr(done.result, "results", None) or [])
+    if not done.success:
+        raise TransformError(_explain(settings, done, results))
+    nodes = tuple(NodeResult(one.node.name, str(one.status), one.execution_time, _rows(one)) for one in results)
+    return BuildResult(nodes, time.monotonic() - started, loads)
+
+
+def _rows(result: Any) -> int | None:
+    if result.failures is not None:
+        return int(result.failures)
+    affected = result.adapter_response.get("rows_affected", -1)
+    return int(affected) if affected >= 0 else None
+
+
+def _explain(settings: Settings, done: Any, results: list[Any]) -> str:
+    wrong = [one for one in results if str(one.status) in ("error", "fail", "runtime error")]
+    said = str(done.exception) if done.exception else f"{len(wrong)} of {len(results)} models and tests are wrong"
+    lines = [f"dbt failed: {said}"]
+    for one in wrong:
+        lines.append(f"  {one.node.resource_type} {one.node.name}: {(one.message or '').strip()}")
+        if compiled := getattr(one.node, "compiled_path", None):
+            lines.append(f"    its SQL: {compiled}")
+    if any("schema" in (one.message or "") and "sync" in (one.message or "") for one in wrong):
+        lines.append("  The columns of a model changed: build everything anew with a full refresh.")
+    lines.append(
+        f"dbt's log: {settings.home / 'logs' / 'dbt.log'}. The loads stay accepted, and the next run takes them again."
+    )
+    return "\n".join(lines)

@@ -1,0 +1,124 @@
+"""The dbt project itself: its unit tests, its layers, its words, and that its SQL is clean."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from include.settings import ROOT, Settings
+from include.transform import project
+from include.transform.runner import generate_docs, preload
+
+MAY_READ = {
+    "staging": {"source"},
+    "intermediate": {"staging", "intermediate"},
+    "marts": {"staging", "intermediate", "marts"},
+}
+
+
+@cache
+def manifest() -> Any:
+    settings = Settings(_env_file=None)  # type: ignore[call-arg]
+    preload(settings)
+    return project._manifests()["manifest"]
+
+
+def models() -> list[Any]:
+    return [node for node in manifest().nodes.values() if node.resource_type == "model"]
+
+
+def layer(unique_id: str) -> str:
+    return "source" if unique_id.startswith("source.") else manifest().nodes[unique_id].fqn[1]
+
+
+def test_each_layer_reads_only_what_is_before_it() -> None:
+    assert {layer(model.unique_id) for model in models()} == set(MAY_READ)
+    for model in models():
+        here = layer(model.unique_id)
+        for read in model.depends_on.nodes:
+            assert layer(read) in MAY_READ[here], f"{model.name} ({here}) reads {read}"
+
+
+def test_models_are_named_after_their_layer() -> None:
+    names = {"staging": r"stg_[a-z]+__[a-z_]+", "intermediate": r"int_[a-z_]+", "marts": r"(?!stg_|int_)[a-z0-9_]+"}
+    for model in models():
+        assert re.fullmatch(names[layer(model.unique_id)], model.name), model.name
+        assert model.schema == layer(model.unique_id)
+
+
+def test_every_model_and_column_is_described(marts_settings: Settings) -> None:
+    from include.warehouse.db import connect
+
+    with connect(marts_settings) as conn:
+        for model in models():
+            assert model.description, f"{model.name} has no description"
+            columns = [row[0] for row in conn.execute(
+                "select column_name from information_schema.columns where table_schema = %s and table_name = %s "
+                "order by ordinal_position", [model.schema, model.name],
+            )]  # fmt: skip
+            assert columns and set(columns) == set(model.columns), f"columns of {model.name}"
+            undescribed = [name for name, column in model.columns.items() if not column.description]
+            assert not undescribed, f"{model.name}: {undescribed}"
+
+
+def test_every_table_of_the_marts_has_a_test_of_its_keys() -> None:
+    tests = {
+        node.attached_node for node in manifest().nodes.values()
+        if getattr(node, "test_metadata", None) and node.test_metadata.name == "sound"
+    }  # fmt: skip
+    assert {model.unique_id for model in models() if layer(model.unique_id) == "marts"} <= tests
+
+
+def test_no_sql_compares_with_the_wall_clock() -> None:
+    for path in (ROOT / "dbt").rglob("*.sql"):
+        said = re.search(r"\b(now\(\)|current_date|current_timestamp|clock_timestamp|run_started_at)", path.read_text())
+        assert not said, f"{path}: {said}"
+
+
+def test_files_are_small() -> None:
+    for path in (ROOT / "dbt").rglob("*.sql"):
+        limit = 60 if "staging" in path.parts else 150
+        assert len(path.read_text().splitlines()) <= limit, path
+
+
+def test_the_unit_tests_of_the_models_pass(marts_settings: Settings) -> None:
+    with project.dbt_runner(marts_settings) as runner:
+        arguments = ["test", *project.common_arguments(marts_settings), "--select", "test_type:unit"]
+        done = runner.invoke(arguments)
+    results = {one.node.name: (str(one.status), one.message) for one in done.result.results}
+    assert len(results) >= 6
+    assert {name: said for name, said in results.items() if said[0] != "pass"} == {}
+
+
+def test_the_sql_is_clean() -> None:
+    command = [sys.executable, "-m", "sqlfluff", "lint", "dbt", "--disable-progress-bar"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_documentation_is_a_page_of_its_own(marts_settings: Settings, tmp_path: Path) -> None:
+    generate_docs(marts_settings, tmp_path / "docs")
+    page, catalog = tmp_path / "docs" / "index.html", tmp_path / "docs" / "catalog.json"
+    assert page.stat().st_size > 100_000
+    assert '"indicators_1m"' in catalog.read_text()
+
+
+def test_preparing_needs_no_connection(tmp_path: Path) -> None:
+    preload(Settings(_env_file=None, home=tmp_path, warehouse_dsn=None))  # type: ignore[call-arg]
+
+
+@pytest.mark.parametrize("secret", ["password", "PASSWORD"])
+def test_no_log_of_dbt_holds_the_password(marts_settings: Settings, secret: str) -> None:
+    from tests.transform.marts import build
+
+    build(marts_settings)
+    password = project._address(marts_settings)[secret.lower()]
+    logs = [path for path in marts_settings.home.rglob("*") if path.is_file()]
+    assert any(path.name == "dbt.log" for path in logs)
+    assert not [path for path in logs if password.encode() in path.read_bytes()]

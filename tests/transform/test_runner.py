@@ -1,0 +1,130 @@
+"""Running dbt: what is built when, what it costs, and what is said when it fails."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from include.errors import NotRunningError, TransformError
+from include.settings import Settings
+from include.transform import project
+from include.transform.runner import BuildResult, NodeResult, build_all, build_changed
+from include.warehouse.db import connect
+from tests.transform.events import accept, quote
+from tests.transform.marts import TABLES, build, rows, snapshot
+
+TABLE_MODELS = ["candles_1m", "candles_5m", "indicators_1m", "int_changed_minutes", "quotes", "trades"]
+
+
+def test_an_empty_warehouse_gets_all_views_and_tables(settings: Settings) -> None:
+    built = build_all(settings)
+    assert {"stg_simulator__quote", "int_changed_symbols", *TABLES} <= {node.name for node in built.nodes}
+    with connect(settings) as conn:
+        assert rows(conn, "select count(*) > 20 from marts.instruments") == [(True,)]
+        assert snapshot(conn)["latest_quotes"] == []
+    with connect(settings, role="analyst") as conn:
+        assert rows(conn, "select * from marts.candles_1m") == []
+
+
+def test_a_minute_builds_tables_and_their_tests_only(marts_settings: Settings) -> None:
+    with connect(marts_settings) as conn:
+        accept(conn, [quote("AAPL", "10:00", 10), quote("AAPL", "10:01", 11)])
+        built = build_changed(marts_settings)
+    names = [node.name for node in built.nodes]
+    models = sorted(name for name in names if name in TABLE_MODELS)
+    assert models == TABLE_MODELS and not [name for name in names if name.startswith(("stg_", "int_quotes"))]
+    written = {node.name: node.rows for node in built.nodes}
+    assert (written["quotes"], written["trades"], written["indicators_1m"]) == (2, 0, 2)
+    assert all(node.seconds >= 0 for node in built.nodes)
+    assert len(built.loads) == 1
+
+
+def test_what_did_not_change_is_not_written_again(marts_settings: Settings) -> None:
+    with connect(marts_settings) as conn:
+        accept(conn, [quote("AAPL", f"10:0{minute}", 10) for minute in range(5)])
+        build_changed(marts_settings)
+        again = {node.name: node.rows for node in build_changed(marts_settings).nodes}
+    assert {name: again[name] for name in TABLE_MODELS if name != "int_changed_minutes"} == dict.fromkeys(
+        ["candles_1m", "candles_5m", "indicators_1m", "quotes", "trades"], 0
+    )
+
+
+def test_the_project_is_parsed_once_and_again_when_a_file_changed(
+    marts_settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(project, "PROJECT", Path(shutil.copytree(project.PROJECT, tmp_path / "dbt")))
+    project.parse(marts_settings)
+    first = project._manifests()["manifest"]
+    project.parse(marts_settings)
+    assert project._manifests()["manifest"] is first
+    model = project.PROJECT / "models" / "marts" / "latest_quotes.sql"
+    model.write_text(model.read_text() + "\n-- changed\n")
+    project.parse(marts_settings)
+    assert project._manifests()["manifest"] is not first
+    names = {node.name for node in build_changed(marts_settings).nodes}
+    assert "latest_quotes" in names, "after an upgrade everything is built"
+    assert "latest_quotes" not in {node.name for node in build_changed(marts_settings).nodes}
+
+
+def test_a_project_that_cannot_be_read_is_said_with_its_place(
+    marts_settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(project, "PROJECT", Path(shutil.copytree(project.PROJECT, tmp_path / "dbt")))
+    (project.PROJECT / "models" / "marts" / "broken.sql").write_text("select * from {{ ref('nobody') }}")
+    with pytest.raises(TransformError, match=r"(?s)dbt cannot read the project in .*nobody"):
+        build_changed(marts_settings)
+
+
+def test_without_an_address_it_says_what_to_do() -> None:
+    with pytest.raises(NotRunningError, match="make up"):
+        build_all(Settings(_env_file=None))  # type: ignore[call-arg]
+
+
+def test_the_environment_is_left_as_it_was(marts_settings: Settings) -> None:
+    before = dict(os.environ)
+    build(marts_settings)
+    assert {name: value for name, value in os.environ.items() if name != "DO_NOT_TRACK"} == {
+        name: value for name, value in before.items() if name != "DO_NOT_TRACK"
+    }
+
+
+def test_another_primary_source_changes_the_indicators_of_the_past(marts_settings: Settings, tmp_path: Path) -> None:
+    def listing(primary: str) -> Path:
+        path = tmp_path / "instruments.csv"
+        path.write_text(
+            "symbol,asset_class,currency,calendar,primary_source,simulator,coingecko\n"
+            f"BTC-USD,crypto,USD,24/7,{primary},BTC-USD,bitcoin\n"
+        )
+        return path
+
+    mine = marts_settings.model_copy(update={"instruments_file": listing("coingecko")})
+    sources = "select source from marts.indicators_1m"
+    with connect(mine) as conn:
+        accept(conn, [quote("BTC-USD", "10:00", 1), quote("BTC-USD", "10:00", 2, source="replay")])
+        build(mine)
+        assert rows(conn, sources) == [("replay",)]  # no candle of coingecko: the others by name
+        listing("simulator")
+        build(mine)
+        assert rows(conn, sources) == [("simulator",)]
+        assert rows(conn, "select symbol, primary_source from marts.instruments") == [("BTC-USD", "simulator")]
+
+
+def test_an_instrument_that_is_no_longer_listed_stays_while_it_has_events(
+    marts_settings: Settings, tmp_path: Path
+) -> None:
+    path = tmp_path / "instruments.csv"
+    path.write_text(
+        "symbol,asset_class,currency,calendar,primary_source,simulator\nBTC-USD,crypto,USD,24/7,simulator,BTC-USD\n"
+    )
+    with connect(marts_settings) as conn:
+        accept(conn, [quote("AAPL", "10:00", 1)])
+        build(marts_settings.model_copy(update={"instruments_file": path}))
+        assert rows(conn, "select symbol from marts.instruments order by 1") == [("AAPL",), ("BTC-USD",)]
+
+
+def test_the_result_says_what_took_longest() -> None:
+    nodes = (NodeResult("quotes", "success", 0.5, 2), NodeResult("trades", "success", 0.25, 0))
+    assert str(BuildResult(nodes, 0.9)) == "2 models and tests in 0.90 s, longest quotes 0.50 s"
