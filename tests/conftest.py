@@ -187,3 +187,22 @@ def settings(make_settings: Callable[..., Settings]) -> Settings:
 def marts_settings(make_settings: Callable[..., Settings], template_marts: str) -> Settings:
     """The same with dbt's views and empty tables."""
     return make_settings(template=template_marts)
+
+
+@pytest.fixture(scope="session")
+def platform() -> Iterator[Settings]:
+    """A whole platform as `up` starts it, its first minute done, Airflow running our DAGs. Slow, so one for all."""
+    from rich.console import Console
+
+    from include.settings import load_settings
+    from include.stack.down import down
+    from include.stack.up import up
+
+    home = Path(tempfile.mkdtemp(prefix="quantstream-platform-"))
+    settings = load_settings(home=home, postgres_port=free_port(), aws_port=free_port(), airflow_port=free_port())
+    console = Console(stderr=True)
+    try:
+        yield up(settings, console).settings
+    finally:
+        down(settings, console)
+        shutil.rmtree(home, ignore_errors=True)

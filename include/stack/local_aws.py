@@ -44,6 +44,7 @@ def environment(home: Path, port: int) -> dict[str, str]:
         "SERVICES": "kinesis,s3,sns,sqs,sts,glue,athena",
         "LOG_LEVEL": "WARNING",
         "SFTP_ENABLED": "0",
+        "IOT_MTLS_ENABLED": "0",  # it would listen everywhere
     }
 
 

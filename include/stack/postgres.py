@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
-from psycopg import sql
 
 from include.errors import NotRunningError
+from include.stack.roles import grant_analyst as grant_analyst
+from include.stack.roles import make_roles
 
 SYSTEM_USER = "pgserver"
 SUPERUSER = "postgres"
@@ -73,9 +74,11 @@ def system_user() -> str | None:
 
 def initialize(data: Path, passwords: Passwords) -> None:
     """Make the cluster's files unless they exist. Raises NotRunningError with initdb's own words if it fails."""
-    if (data / "PG_VERSION").exists():
-        return
     user = system_user()
+    if (data / "PG_VERSION").exists():
+        if user is not None:
+            _let_traverse(data)  # somebody may have closed a folder above since
+        return
     shutil.rmtree(data, ignore_errors=True)  # what an interrupted initdb left
     data.mkdir(parents=True, mode=0o700)
     password_file = data.parent / f".{data.name}.pw"
@@ -90,7 +93,8 @@ def initialize(data: Path, passwords: Passwords) -> None:
         done = subprocess.run(
             [binaries() / "initdb", "-D", data, "-U", SUPERUSER, "--auth=scram-sha-256", f"--pwfile={password_file}",
              "--encoding=UTF8", "--locale=C", "--no-instructions"],
-            user=user, group=user, extra_groups=[] if user else None, cwd="/", capture_output=True, text=True, check=False,
+            user=user, group=user, extra_groups=[] if user else None, cwd="/", capture_output=True, text=True,
+            check=False,
         )  # fmt: skip
     finally:
         password_file.unlink(missing_ok=True)
@@ -116,37 +120,8 @@ def ping(port: int, passwords: Passwords) -> bool:
 
 
 def provision(port: int, passwords: Passwords) -> None:
-    """Roles and databases; safe to repeat. The pipeline owns the warehouse; the analyst reads marts, for 30 s at most."""
-    admin = _dsn(port, SUPERUSER, passwords.postgres, "postgres")
-    with psycopg.connect(admin, autocommit=True) as conn:
-        for role in ("airflow", "quantstream", "analyst"):
-            exists = conn.execute("select 1 from pg_roles where rolname = %s", [role]).fetchone()
-            verb = "alter" if exists else "create"
-            conn.execute(
-                sql.SQL("{} role {} login nosuperuser nocreatedb nocreaterole password {}").format(
-                    sql.SQL(verb), sql.Identifier(role), sql.Literal(getattr(passwords, role))
-                )
-            )
-        for database, owner in (("airflow", "airflow"), ("warehouse", "quantstream")):
-            if not conn.execute("select 1 from pg_database where datname = %s", [database]).fetchone():
-                conn.execute(
-                    sql.SQL("create database {} owner {}").format(sql.Identifier(database), sql.Identifier(owner))
-                )
-            conn.execute(sql.SQL("revoke all on database {} from public").format(sql.Identifier(database)))
-        conn.execute("grant connect on database warehouse to analyst")
-        conn.execute("alter role analyst in database warehouse set default_transaction_read_only = on")
-        conn.execute("alter role analyst in database warehouse set statement_timeout = '30s'")
-        conn.execute("alter role analyst in database warehouse set idle_in_transaction_session_timeout = '60s'")
-        conn.execute("alter role analyst in database warehouse set search_path = marts")
-        conn.execute("alter role analyst connection limit 20")
-
-
-def grant_analyst(conn: psycopg.Connection) -> None:
-    """Let `analyst` read marts, what dbt will make there included, and nothing else. Run by the warehouse's owner."""
-    conn.execute("revoke all on schema public from public")
-    conn.execute("grant usage on schema marts to analyst")
-    conn.execute("grant select on all tables in schema marts to analyst")
-    conn.execute("alter default privileges in schema marts grant select on tables to analyst")
+    """Roles and databases; safe to repeat. The pipeline owns the warehouse; the analyst reads marts."""
+    make_roles(_dsn(port, SUPERUSER, passwords.postgres, "postgres"), **dsns(port, passwords))
 
 
 def dsns(port: int, passwords: Passwords) -> dict[str, str]:

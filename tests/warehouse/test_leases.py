@@ -11,12 +11,14 @@ from include.warehouse.leases import lease
 
 
 def test_a_second_holder_is_refused_and_told_who_has_it(settings: Settings) -> None:
-    with connect(settings) as first, connect(settings) as second, lease(first, "load", seconds=60):
-        with (
-            pytest.raises(LeaseHeldError, match=r"the step load runs already \(.+:\d+ since"),
-            lease(second, "load", seconds=60),
-        ):
-            pass
+    with (
+        connect(settings) as first,
+        connect(settings) as second,
+        lease(first, "load", seconds=60),
+        pytest.raises(LeaseHeldError, match=r"the step load runs already \(.+:\d+ since"),
+        lease(second, "load", seconds=60),
+    ):
+        pass
 
 
 def test_a_lease_given_back_is_free(settings: Settings) -> None:

@@ -1,0 +1,202 @@
+"""`quantstream bench`: what the platform costs, measured on this machine."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+import time
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from include.errors import QuantStreamError
+
+app = typer.Typer(help="Measure the platform on this machine.", no_args_is_help=True)
+
+# For each minute: when each step of the chain that began with its pull ended. A later step belongs to the first of its
+# kind that ended after the step before it (each drains everything that waits).
+_STEPS = """
+with recursive chain(minute, step_number, at, seconds) as (
+    select window_end, 1, max(at), max(seconds)
+    from ops.outcomes where step = 'pull' and ok and run_id <> 'catch-up' and window_end > %(since)s
+    group by window_end
+    union all
+    select c.minute, c.step_number + 1, o.at, o.seconds
+    from chain as c
+    cross join lateral (
+        select at, seconds from ops.outcomes
+        where step = (array['pull', 'land', 'load', 'audit', 'transform', 'detect', 'notify'])[c.step_number + 1]
+          and ok and at - make_interval(secs => seconds) >= c.at
+        order by at limit 1
+    ) as o
+    where c.step_number < 7
+)
+select minute, (array['pull', 'land', 'load', 'audit', 'transform', 'detect', 'notify'])[step_number] as step,
+       extract(epoch from at - minute)::float8 as after_minute, seconds::float8
+from chain order by minute, step_number
+"""
+_ALERTS = """
+select extract(epoch from sent_at - (candle_start + interval '1 minute'))::float8
+from marts.alerts where category = 'market' and sent_at is not null and candle_start >= %(since)s
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """The usual and the bad case of some durations, in seconds."""
+
+    p50: float
+    p95: float
+    max: float
+
+    @classmethod
+    def of(cls, values: list[float]) -> Spread:
+        import numpy as np
+
+        p50, p95 = np.percentile(values, [50, 95])
+        return cls(round(float(p50), 2), round(float(p95), 2), round(max(values), 2))
+
+
+@dataclass(frozen=True, slots=True)
+class MinuteBench:
+    """Result of `bench minute`: seconds from the end of the minute until the alerts were published, and the parts."""
+
+    symbols: int
+    minutes: int
+    complete: int
+    published_after: Spread
+    alert_latency: Spread | None
+    alerts: int
+    steps: dict[str, Spread]
+    backlog_first_minute: float
+    backlog_last_minute: float
+    cpu_seconds_per_minute: float
+
+
+@app.command()
+def minute(
+    symbols: Annotated[int, typer.Option(min=1, max=20_000, help="How many symbols are quoted each minute.")] = 25,
+    minutes: Annotated[int, typer.Option(min=1, help="How many minutes to measure, after the first full one.")] = 10,
+    keep: Annotated[bool, typer.Option(help="Leave the bench's own platform and its state for a look.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="The result as JSON.")] = False,
+) -> None:
+    """The minute through the real scheduler, in a platform of its own beside yours.
+
+    Prints the time from the end of the minute until its alerts were published, as p50 and p95, and what each step took.
+
+    Example: quantstream bench minute --symbols 1000 --minutes 10
+    """
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    home = Path(tempfile.mkdtemp(prefix="quantstream-bench-"))
+    try:
+        result = _measure(home, symbols, minutes, console)
+    finally:
+        if keep:
+            console.print(f"kept: QUANTSTREAM_HOME={home} quantstream status")
+        else:
+            _dismantle(home, console)
+    out = Console()
+    if as_json:
+        out.print_json(json.dumps(asdict(result)))
+    else:
+        out.print(_table(result))
+
+
+def _measure(home: Path, symbols: int, minutes: int, console: Any) -> MinuteBench:
+    from include.settings import load_settings
+    from include.stack.up import up
+    from include.warehouse.db import connect
+
+    settings = load_settings(home=home)
+    up(settings, console, airflow=False)
+    settings = load_settings(home=home)
+    with connect(settings) as conn:
+        _register(conn, settings, symbols)
+    up(settings, console)
+    settings = load_settings(home=home)
+    since = datetime.now(UTC).replace(second=0, microsecond=0)
+    cpu = _cpu_seconds(home)
+    console.print(f"measuring {minutes} minutes with {symbols} symbols, from {since:%H:%M} UTC")
+    while datetime.now(UTC) < since + timedelta(minutes=minutes, seconds=45):
+        time.sleep(5)
+    cpu = _cpu_seconds(home) - cpu
+    elapsed = (datetime.now(UTC) - since).total_seconds()
+    with connect(settings) as conn:
+        rows = conn.execute(_STEPS, {"since": since}).fetchall()
+        alerts = [row[0] for row in conn.execute(_ALERTS, {"since": since})]
+    ends = [row[2] for row in rows if row[1] == "notify"][:minutes]
+    if not ends:
+        raise QuantStreamError(f"no minute was finished; look at QUANTSTREAM_HOME={home} quantstream logs")
+    steps: dict[str, list[float]] = {}
+    for _, step, _, seconds in rows:
+        steps.setdefault(step, []).append(seconds)
+    return MinuteBench(
+        symbols=symbols,
+        minutes=minutes,
+        complete=len(ends),
+        published_after=Spread.of(ends),
+        alert_latency=Spread.of(alerts) if alerts else None,
+        alerts=len(alerts),
+        steps={step: Spread.of(values) for step, values in steps.items()},
+        backlog_first_minute=round(ends[0], 2),
+        backlog_last_minute=round(ends[-1], 2),
+        cpu_seconds_per_minute=round(cpu / elapsed * 60, 1),
+    )
+
+
+def _register(conn: Any, settings: Any, symbols: int) -> None:
+    """Bring the number of instruments to `symbols` with made-up ones (half crypto, half equity)."""
+    from include.instruments import known_instruments, register
+
+    missing = symbols - len(known_instruments(conn, settings))
+    names = [f"BENCH{number:05d}" for number in range(max(0, missing))]
+    register(conn, names[::2], "crypto")
+    register(conn, names[1::2], "equity")
+
+
+def _cpu_seconds(home: Path) -> float:
+    """CPU time of all processes of this platform so far, ended children included."""
+    import psutil
+
+    total = 0.0
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if process.environ().get("QUANTSTREAM_STACK") == str(home):
+                times = process.cpu_times()
+                total += times.user + times.system + times.children_user + times.children_system
+    return total
+
+
+def _dismantle(home: Path, console: Any) -> None:
+    from include.settings import load_settings
+    from include.stack.down import down
+
+    down(load_settings(home=home), console)
+    shutil.rmtree(home, ignore_errors=True)
+
+
+def _table(result: MinuteBench) -> Any:
+    from rich.table import Table
+
+    table = Table(title=f"{result.symbols} symbols, {result.complete} of {result.minutes} minutes finished")
+    for name in ("seconds", "p50", "p95", "max"):
+        table.add_column(name, justify="left" if name == "seconds" else "right")
+    rows = [
+        ("end of minute -> published", result.published_after),
+        ("  alert: candle end -> SNS", result.alert_latency),
+    ]
+    for name, spread in [*rows, *((f"  step {step}", spread) for step, spread in result.steps.items())]:
+        if spread is not None:
+            table.add_row(name, f"{spread.p50:.2f}", f"{spread.p95:.2f}", f"{spread.max:.2f}")
+    table.caption = (
+        f"{result.alerts} alerts; the first minute took {result.backlog_first_minute:.1f} s, "
+        f"the last {result.backlog_last_minute:.1f} s; {result.cpu_seconds_per_minute:.0f} core-seconds a minute"
+    )
+    return table

@@ -1,0 +1,114 @@
+"""`quantstream status`: how the platform does."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from include.stack.status import Status
+
+EPILOG = """
+Examples:
+
+  quantstream status
+
+  quantstream status --json | jq .problems
+
+  quantstream status > /dev/null || echo "look at it"
+
+Exit codes: 0 healthy, 1 degraded, 3 not running.
+"""
+_COLOURS = {"healthy": "green", "degraded": "yellow", "not running": "red"}
+_GAPS_SHOWN = 10
+
+
+def status(
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object, for scripts.")] = False,
+) -> None:
+    """How the platform does: processes, runs, lag, freshness, unsent alerts, missing minutes, rejected loads."""
+    from rich.console import Console
+
+    from include.settings import load_settings
+    from include.stack.status import EXIT_CODES, read_status
+
+    found = read_status(load_settings())
+    if as_json:
+        typer.echo(json.dumps(_plain(found), default=_text, indent=2))
+    else:
+        _show(found, Console())
+    raise typer.Exit(EXIT_CODES[found.health])
+
+
+def _plain(found: Status) -> dict[str, Any]:
+    return asdict(found) | {"missing_minutes": found.missing_minutes}
+
+
+def _text(value: object) -> str:
+    return value.isoformat() if isinstance(value, datetime) else str(value)
+
+
+def _show(found: Status, console: Console) -> None:
+    from rich.markup import escape
+    from rich.table import Table
+
+    console.print(f"[bold {_COLOURS[found.health]}]{found.health}[/]  [dim]{escape(found.home)}[/]", soft_wrap=True)
+    for problem in found.problems:
+        console.print(f"  [yellow]![/] {escape(problem)}", highlight=False, soft_wrap=True)
+    if found.health == "not running":
+        return
+    table = Table("process", "state", "pid", "up", box=None, header_style="dim")
+    for process in found.processes:
+        table.add_row(process.name, process.state.lower(), str(process.pid or ""), _span(process.uptime_seconds))
+    console.print(table)
+    if found.runs:
+        table = Table("DAG", "last run", "state", "seconds", box=None, header_style="dim")
+        for dag_id, run in found.runs.items():
+            took = (run.ended - run.started).total_seconds() if run and run.started and run.ended else None
+            table.add_row(
+                dag_id + (" (paused)" if dag_id in found.paused else ""),
+                f"{run.run_after:%Y-%m-%d %H:%M:%S}" if run else "never",
+                run.state if run else "",
+                f"{took:.1f}" if took is not None else "",
+            )
+        console.print(table)
+    console.print(_facts(found))
+
+
+def _facts(found: Status) -> Any:
+    from rich.table import Table
+
+    lag = "unknown" if found.lag is None else "nothing waits"
+    if found.lag is not None and found.lag.records:
+        lag = f"{found.lag.records:,} records, {_span(found.lag.seconds)}"
+    table = Table.grid(padding=(0, 2))
+    for name, value in (
+        ("stream lag", lag),
+        ("newest quote", _age(found.newest_quote, found.at)),
+        ("newest candle", _age(found.newest_candle, found.at)),
+        ("unsent alerts", str(found.unsent_alerts)),
+        ("rejected loads", str(found.rejected_loads)),
+        ("missing minutes", f"{found.missing_minutes} in the last 24 hours" if found.missing else "none"),
+    ):
+        table.add_row(f"[dim]{name}[/]", value)
+    for gap in found.missing[:_GAPS_SHOWN]:
+        table.add_row("", f"{gap.source}: {gap.start:%Y-%m-%d %H:%M} to {gap.end:%H:%M} UTC ({gap.minutes})")
+    if len(found.missing) > _GAPS_SHOWN:
+        table.add_row("", f"and {len(found.missing) - _GAPS_SHOWN} more gaps (--json lists all)")
+    return table
+
+
+def _age(moment: datetime | None, now: datetime) -> str:
+    if moment is None:
+        return "none yet"
+    return f"{moment:%Y-%m-%d %H:%M:%S} UTC, {_span(max(0.0, (now - moment).total_seconds()))} ago"
+
+
+def _span(seconds: float) -> str:
+    return str(timedelta(seconds=round(seconds)))

@@ -1,0 +1,122 @@
+"""Airflow's REST API, as the stack needs it: health, pools, DAGs and their last runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from types import TracebackType
+from typing import Any
+
+import httpx
+
+from include.errors import NotRunningError
+from include.settings import Settings
+from include.stack.airflow import ADMIN, POOLS, url
+from include.stack.secrets import Secrets
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One DAG run. Times are UTC; `ended` is None while it runs."""
+
+    dag_id: str
+    run_id: str
+    state: str
+    run_after: datetime
+    started: datetime | None
+    ended: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Dag:
+    """One DAG that Airflow knows."""
+
+    dag_id: str
+    is_paused: bool
+
+
+class AirflowApi:
+    """A session of the generated administrator. Use it in a `with` block; every call may raise NotRunningError."""
+
+    def __init__(self, settings: Settings, secrets: Secrets, *, timeout: float = 20.0) -> None:
+        self._secrets = secrets
+        self._base = url(settings)
+        self._client = httpx.Client(base_url=self._base, timeout=timeout, trust_env=False)  # loopback: no proxy
+        self._token: str | None = None
+
+    def __enter__(self) -> AirflowApi:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._client.close()
+
+    def health(self) -> dict[str, str]:
+        """State by component: metadatabase, scheduler, triggerer, dag_processor -> healthy | unhealthy."""
+        answer = self._request("GET", "/api/v2/monitor/health", login=False)
+        return {name: part["status"] or "unknown" for name, part in answer.items() if isinstance(part, dict)}
+
+    def make_pools(self) -> None:
+        """Create the pools that DAGs name; one that exists keeps the slots somebody gave it."""
+        pools = [
+            {"name": name, "slots": slots, "description": description, "include_deferred": False}
+            for name, (slots, description) in POOLS.items()
+        ]
+        actions = [{"action": "create", "entities": pools, "action_on_existence": "skip"}]
+        self._request("PATCH", "/api/v2/pools", json={"actions": actions})
+
+    def dags(self) -> dict[str, Dag]:
+        """The active DAGs by id."""
+        answer = self._request("GET", "/api/v2/dags", params={"limit": 100})
+        return {found["dag_id"]: Dag(found["dag_id"], found["is_paused"]) for found in answer["dags"]}
+
+    def unpause(self, dag_id: str) -> None:
+        self._request("PATCH", f"/api/v2/dags/{dag_id}", json={"is_paused": False})
+
+    def last_run(self, dag_id: str, *, state: str | None = None) -> Run | None:
+        """The run that was due last (in that state), or None if there is none."""
+        params = {"order_by": "-run_after", "limit": 1} | ({} if state is None else {"state": state})
+        runs = self._request("GET", f"/api/v2/dags/{dag_id}/dagRuns", params=params)["dag_runs"]
+        return _run(runs[0]) if runs else None
+
+    def import_errors(self) -> list[str]:
+        """DAG files that Airflow could not import, with the last line of the reason."""
+        answer = self._request("GET", "/api/v2/importErrors", params={"limit": 20})
+        return [
+            f"{error['filename']}: {error['stack_trace'].strip().splitlines()[-1]}" for error in answer["import_errors"]
+        ]
+
+    def _request(self, method: str, path: str, *, login: bool = True, **arguments: Any) -> Any:
+        try:
+            if login and self._token is None:
+                credentials = {"username": ADMIN, "password": self._secrets.admin}
+                answer = self._client.post("/auth/token", json=credentials)
+                answer.raise_for_status()
+                self._token = answer.json()["access_token"]
+            headers = {"Authorization": f"Bearer {self._token}"} if login else {}
+            answer = self._client.request(method, path, headers=headers, **arguments)
+            answer.raise_for_status()
+            return answer.json()
+        except httpx.HTTPStatusError as error:
+            raise NotRunningError(
+                f"Airflow at {self._base} refused {method} {path}: "
+                f"{error.response.status_code} {error.response.text[:300]}"
+            ) from None
+        except (httpx.HTTPError, ValueError) as error:
+            raise NotRunningError(f"Airflow at {self._base} does not answer: {error or type(error).__name__}") from None
+
+
+def _run(found: dict[str, Any]) -> Run:
+    return Run(
+        dag_id=found["dag_id"],
+        run_id=found["dag_run_id"],
+        state=found["state"],
+        run_after=datetime.fromisoformat(found["run_after"]),
+        started=_time(found["start_date"]),
+        ended=_time(found["end_date"]),
+    )
+
+
+def _time(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text)

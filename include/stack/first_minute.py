@@ -1,0 +1,58 @@
+"""From a running Airflow to the first minute that went all the way."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+
+from include.errors import NotRunningError
+from include.settings import Settings
+from include.stack.airflow import DAGS, url
+from include.stack.airflow_api import AirflowApi, Run
+from include.stack.secrets import Secrets
+from include.stack.supervision import Supervisor
+
+_PATIENCE_SECONDS = 180.0
+
+
+def unpause(settings: Settings, secrets: Secrets) -> list[str]:
+    """Unpause our DAGs that never ran. Returns those that somebody has paused: they stay as they are."""
+    paused = []
+    with AirflowApi(settings, secrets) as api:
+        known = api.dags()
+        for dag_id in DAGS:
+            if not known[dag_id].is_paused:
+                continue
+            if api.last_run(dag_id) is None:
+                api.unpause(dag_id)
+            else:
+                paused.append(dag_id)
+    return paused
+
+
+def wait_for_first_minute(settings: Settings, secrets: Secrets, supervisor: Supervisor) -> str:
+    """Until each DAG has a good run that began after Airflow's start. Returns a line for the screen.
+
+    Raises NotRunningError, saying which DAG is late and where to look.
+    """
+    scheduler = supervisor.processes()["scheduler"]
+    since = datetime.now(UTC).timestamp() - scheduler.uptime_seconds
+    end = time.monotonic() + _PATIENCE_SECONDS
+    with AirflowApi(settings, secrets) as api:
+        while True:
+            good = {dag_id: api.last_run(dag_id, state="success") for dag_id in DAGS}
+            late = [dag_id for dag_id, run in good.items() if not _after(run, since)]
+            if not late:
+                return f"{', '.join(DAGS)} ran"
+            if time.monotonic() > end:
+                last = api.last_run(late[0])
+                state = "no run yet" if last is None else f"its last run {last.run_id} is {last.state}"
+                raise NotRunningError(
+                    f"{late[0]} has no successful run within {_PATIENCE_SECONDS:g} s ({state}). Look at "
+                    f"{url(settings)}/dags/{late[0]} or at `quantstream logs scheduler`; everything keeps running."
+                )
+            time.sleep(0.5)
+
+
+def _after(run: Run | None, since: float) -> bool:
+    return run is not None and run.started is not None and run.started.timestamp() >= since
