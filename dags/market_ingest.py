@@ -72,6 +72,7 @@ def market_ingest() -> None:
         from include.errors import LoadRejectedError, QuantStreamError
         from include.pipeline.audit import audit
         from include.pipeline.notify import notify
+        from include.pipeline.waiting import loads_to_transform
 
         try:
             report = audit(get_settings(), run_id=run_id)
@@ -79,8 +80,8 @@ def market_ingest() -> None:
             with suppress(QuantStreamError):  # what cannot be sent now stays in the outbox
                 notify(get_settings(), run_id=run_id)  # the operations alert leaves at once
             raise AirflowFailException(str(rejected)) from rejected  # a retry would judge the same rows again
-        if not report.accepted:
-            raise AirflowSkipException("no new load: nothing to transform")
+        if not report.accepted and not loads_to_transform(get_settings()):
+            raise AirflowSkipException("no accepted load waits: nothing to transform")
 
     pulls = [pull.override(task_id=f"pull_{source}")(source=source) for source in get_settings().sources]
     pulls >> land() >> load() >> audit()

@@ -43,10 +43,11 @@ def market_transform() -> None:
     @task(outlets=[MARKET_MARTS])
     def build_and_audit(run_id: str) -> None:
         from include.pipeline.transform import transform
+        from include.pipeline.waiting import symbols_to_detect
 
         report = transform(get_settings(), run_id=run_id)
-        if not report.loads:
-            raise AirflowSkipException("no accepted load waits: nothing to transform")
+        if not report.loads and not symbols_to_detect(get_settings()):
+            raise AirflowSkipException("no accepted load waits: nothing to transform, nothing to detect")
 
     build_and_audit()
 

@@ -1,4 +1,7 @@
-"""Real trades and bars against candles and indicators that other libraries computed from them."""
+"""Real trades and bars against candles and indicators that other libraries computed from them.
+
+The ticks of BAC go by the whole path, in tests/test_real_input.py.
+"""
 
 from __future__ import annotations
 
@@ -61,32 +64,6 @@ def near(value: float | None, wanted: str, *, rel: float) -> None:
     assert value == (pytest.approx(float(wanted), rel=rel, abs=1e-9) if wanted else None)
 
 
-def test_candles_of_two_days_of_bac_ticks_equal_those_of_pandas_and_duckdb(
-    marts_settings: Settings, shared_data: Path
-) -> None:
-    folder = shared_data / "candles"
-    ticks = trades(folder / "bac_ticks_trades_20131007_08.csv.gz", "BAC", vendor_id="seq", size="size")
-    with connect(marts_settings) as conn:
-        register(conn, ["BAC"], "equity", primary_source="replay")
-        accept(conn, ticks, {"replay": datetime(2013, 10, 9, tzinfo=UTC)})
-        build(marts_settings)
-        assert rows(conn, "select count(*) from marts.trades") == [(len(ticks),)] == [(214_044,)]
-        assert rows(conn, "select distinct is_final, basis from marts.candles_1m") == [(True, "trade")]
-    wanted = expected(
-        folder / "bac_expected_1min_from_ticks_20131007_08.csv",
-        "open",
-        "high",
-        "low",
-        "close",
-        "volume",
-        "trades",
-        "vwap",
-    )
-    found = candles(marts_settings, "candles_1m", "open, high, low, close, volume, trade_count, round(vwap, 8)")
-    assert found == wanted and len(found) == 1_168
-
-
-@pytest.mark.parametrize(("table", "name", "count"), [("candles_1m", "1m", 1_022), ("candles_5m", "5m", 287)])
 def test_candles_of_a_day_of_xrpeth_equal_those_of_freqtrade(
     marts_settings: Settings, shared_data: Path, table: str, name: str, count: int
 ) -> None:
