@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import sys
 from typing import Any
 
 from rich.console import Console
@@ -34,19 +35,25 @@ def greet(done: Up, console: Console, *, airflow: bool) -> None:
     console.print()
     console.print(table, soft_wrap=True)
     if airflow:
-        _first_alert(settings, console)
+        _alert(settings, console, first="warm-up" in done.seconds)
 
 
-def _first_alert(settings: Settings, console: Console) -> None:
+def _alert(settings: Settings, console: Console, *, first: bool) -> None:
+    """The first alert of a new platform as its subscriber got it, or the newest one of an older platform."""
     from include.notify.inbox import latest, receive
 
-    found = latest(settings, 1) or list(itertools.islice(receive(settings, _ALERT_PATIENCE_SECONDS), 1))
+    arrived = latest(settings, sys.maxsize)
+    found = (arrived[:1] if first else arrived[-1:]) or list(
+        itertools.islice(receive(settings, _ALERT_PATIENCE_SECONDS), 1)
+    )
     console.print()
     if not found:
         console.print("No alert has arrived yet; `quantstream alerts --follow` shows them as they come.")
         return
-    console.print("[bold]The newest alert, as it arrived in the inbox[/]")
+    console.print(f"[bold]The {'first' if first else 'newest'} alert, as it arrived in the inbox[/]")
     console.print(alert_line(found[0]), soft_wrap=True)
+    for line in str(found[0].get("text", "")).splitlines()[1:]:
+        console.print(f"    {escape(line)}", style="dim", soft_wrap=True)
 
 
 def alert_line(alert: dict[str, Any]) -> str:
