@@ -21,6 +21,7 @@ from typing import Any
 from airflow.sdk import Asset, CronDataIntervalTimetable, TriggerRule, dag, task
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
+from include.pipeline.task_defaults import MINUTE_TASK
 from include.settings import get_settings
 
 MARKET_EVENTS = Asset("market_events")
@@ -31,15 +32,7 @@ MARKET_EVENTS = Asset("market_events")
     catchup=False,
     max_active_runs=1,
     dagrun_timeout=timedelta(minutes=10),
-    default_args={
-        "owner": "quantstream",
-        "pool": "market",
-        "retries": 3,
-        "retry_delay": timedelta(seconds=3),
-        "retry_exponential_backoff": 2,
-        "max_retry_delay": timedelta(seconds=30),
-        "execution_timeout": timedelta(minutes=2),
-    },
+    default_args=MINUTE_TASK,
     tags=["market", "minute", "impact:critical"],
     doc_md=__doc__,
 )

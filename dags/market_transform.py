@@ -16,6 +16,7 @@ from datetime import timedelta
 from airflow.sdk import Asset, dag, task
 from airflow.sdk.exceptions import AirflowSkipException
 
+from include.pipeline.task_defaults import MINUTE_TASK
 from include.settings import get_settings
 
 MARKET_EVENTS = Asset("market_events")
@@ -27,15 +28,7 @@ MARKET_MARTS = Asset("market_marts")
     catchup=False,
     max_active_runs=1,
     dagrun_timeout=timedelta(minutes=30),
-    default_args={
-        "owner": "quantstream",
-        "pool": "market",
-        "retries": 3,
-        "retry_delay": timedelta(seconds=3),
-        "retry_exponential_backoff": 2,
-        "max_retry_delay": timedelta(seconds=30),
-        "execution_timeout": timedelta(minutes=15),
-    },
+    default_args=MINUTE_TASK | {"execution_timeout": timedelta(minutes=15)},
     tags=["market", "minute", "impact:critical"],
     doc_md=__doc__,
 )
