@@ -64,6 +64,7 @@ def near(value: float | None, wanted: str, *, rel: float) -> None:
     assert value == (pytest.approx(float(wanted), rel=rel, abs=1e-9) if wanted else None)
 
 
+@pytest.mark.parametrize(("table", "name", "count"), [("candles_1m", "1m", 1_022), ("candles_5m", "5m", 287)])
 def test_candles_of_a_day_of_xrpeth_equal_those_of_freqtrade(
     marts_settings: Settings, shared_data: Path, table: str, name: str, count: int
 ) -> None:
