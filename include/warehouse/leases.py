@@ -32,6 +32,8 @@ where l.expires_at <= clock_timestamp()
 returning epoch
 """
 
+_HOLDER = "select holder, acquired_at, expires_at from ops.leases where name = %s and expires_at > clock_timestamp()"
+
 
 @dataclass(frozen=True, slots=True)
 class Lease:
@@ -88,12 +90,12 @@ class Lease:
 def lease(conn: psycopg.Connection, name: str, *, seconds: int) -> Iterator[Lease]:
     """Hold the lease `name` for the block. Raises LeaseHeldError, naming the holder, if another process has it."""
     holder = f"{socket.gethostname()}:{os.getpid()}"
-    row = conn.execute(_ACQUIRE, {"name": name, "holder": holder, "seconds": seconds}).fetchone()
-    if row is None:
-        other = conn.execute(
-            "select holder, acquired_at, expires_at from ops.leases where name = %s", [name]
-        ).fetchone()
-        who, since, until = other if other else ("?", "?", "?")
+    acquire = {"name": name, "holder": holder, "seconds": seconds}
+    while (row := conn.execute(_ACQUIRE, acquire).fetchone()) is None:
+        other = conn.execute(_HOLDER, [name]).fetchone()
+        if other is None:
+            continue  # given back between the two statements: it is free now
+        who, since, until = other
         raise LeaseHeldError(
             f"the step {name} runs already ({who} since {since}, at the latest until {until}); "
             "this one stops, nothing was done"

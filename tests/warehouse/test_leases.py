@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
+from typing import Any
+
+import psycopg
 import pytest
 
 from include.errors import FencedError, LeaseHeldError
@@ -27,6 +31,24 @@ def test_a_lease_given_back_is_free(settings: Settings) -> None:
             assert held.epoch == 1
         with lease(second, "load", seconds=60) as held:
             assert held.epoch == 2
+
+
+def test_a_lease_given_back_between_the_try_and_the_question_who_has_it_is_free(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with connect(settings) as first, connect(settings) as second:
+        held = ExitStack()
+        held.enter_context(lease(first, "load", seconds=60))
+
+        def given_back_meanwhile(query: str, *args: Any) -> psycopg.Cursor[Any]:
+            done = execute(query, *args)
+            held.close()
+            return done
+
+        execute = second.execute
+        monkeypatch.setattr(second, "execute", given_back_meanwhile)
+        with lease(second, "load", seconds=60) as mine:
+            assert mine.epoch == 2
 
 
 def test_a_dead_holder_frees_it_at_once(settings: Settings) -> None:
