@@ -39,7 +39,7 @@ clean: environment ## stop it and remove its state (asks; YES=1 does not ask)
 
 .PHONY: test
 test: lint types ## lint, types, SQL lint, and all tests
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest --numprocesses=logical --maxprocesses=4 --dist=loadgroup
 
 .PHONY: lint
 lint: environment ## ruff, its formatter and sqlfluff, changing nothing

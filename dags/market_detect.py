@@ -40,9 +40,14 @@ def market_detect() -> None:
 
     @task
     def notify(run_id: str) -> None:
+        from airflow.sdk.observability import stats
+
         from include.pipeline.notify import notify
+        from include.pipeline.pace import last_cycle_seconds
 
         notify(get_settings(), run_id=run_id)
+        if (seconds := last_cycle_seconds(get_settings())) is not None:
+            stats.gauge("quantstream.cycle.seconds", seconds)
 
     detect() >> notify()
 

@@ -1,4 +1,4 @@
-"""## market_ingest: quotes into the warehouse, every minute
+"""## market_ingest: quotes into the warehouse, every minute that a market is open
 
 | task | does | when it fails |
 |---|---|---|
@@ -7,10 +7,16 @@
 | `load` | copies landed objects into the warehouse and moves the checkpoint, in one transaction | nothing was written; the next run repeats it |
 | `audit` | judges each load: bad rows go to quarantine, a bad load is rejected and an operations alert sent | see the runbook *A load was rejected* |
 
+With several sources nobody waits for a slow one: `land` begins as soon as the others are done, and what comes later is
+landed, loaded and audited by the tasks in `late`; they are skipped where all were in time.
+
 A successful audit emits the asset `market_events`, which starts `market_transform`.
 
+An interval is a minute, or `QUANTSTREAM_CADENCE_SECONDS`. There is a run for each in which a source has anything to say:
+crypto and the simulator always, equities while their exchange is open.
+
 Every task is safe to clear, to retry and to run twice: a step has one holder at a time, and keys come from the data.
-Triggered by hand it pulls the last whole minute again; what is there already is dropped as a duplicate.
+Triggered by hand it pulls the last whole interval again; what is there already is dropped as a duplicate.
 """
 
 from __future__ import annotations
@@ -18,17 +24,22 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
-from airflow.sdk import Asset, CronDataIntervalTimetable, TriggerRule, dag, task
+from airflow.providers.standard.operators.empty import EmptyOperator
+from airflow.sdk import Asset, TaskGroup, TriggerRule, dag, task
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+from market_hours import MarketHoursTimetable  # plugins/market_hours.py
 
+from include.pipeline.clock import pulled_intervals
 from include.pipeline.task_defaults import MINUTE_TASK
 from include.settings import get_settings
 
 MARKET_EVENTS = Asset("market_events")
+SOURCES = get_settings().sources
+INTERVALS = pulled_intervals(get_settings())
 
 
 @dag(
-    schedule=CronDataIntervalTimetable("* * * * *", timezone="UTC"),
+    schedule=MarketHoursTimetable(INTERVALS.calendars, INTERVALS.seconds, INTERVALS.extended, INTERVALS.delay),
     catchup=False,
     max_active_runs=1,
     dagrun_timeout=timedelta(minutes=10),
@@ -37,20 +48,36 @@ MARKET_EVENTS = Asset("market_events")
     doc_md=__doc__,
 )
 def market_ingest() -> None:
-    @task
+    @task(pool="pull")
     def pull(source: str, data_interval_start: datetime, data_interval_end: datetime, dag_run: Any) -> None:
+        from quantstream_keys import settings_with_keys  # plugins/quantstream_keys.py
+
+        from include.errors import SourceError
         from include.events import Window
         from include.pipeline.pull import pull
 
         by_hand = data_interval_start is None  # triggered without a logical date
-        window = Window.minute_before(dag_run.run_after) if by_hand else Window(data_interval_start, data_interval_end)
-        pull(get_settings(), source, window, run_id=dag_run.run_id)
+        asked = INTERVALS.last_until(dag_run.run_after) if by_hand else None
+        window = asked or Window(data_interval_start, data_interval_end)
+        try:
+            pull(settings_with_keys(get_settings(), source), source, window, run_id=dag_run.run_id)
+        except SourceError as failed:  # it was tried again already, and the others wait: the next interval asks anew
+            raise AirflowFailException(str(failed)) from failed
 
     @task(trigger_rule=TriggerRule.ALL_DONE)
-    def land(run_id: str) -> None:
-        from include.pipeline.land import land
+    def land(run_id: str, late: bool = False) -> None:
+        from airflow.sdk.observability import stats
 
-        land(get_settings(), run_id=run_id)
+        from include.pipeline.land import land
+        from include.pipeline.waiting import pulls_came_late, wait_for_pulls
+
+        if late and not pulls_came_late(get_settings(), run_id):
+            raise AirflowSkipException("every source was in time: all is landed")
+        if not late and len(SOURCES) > 1:
+            wait_for_pulls(get_settings(), run_id)
+        report = land(get_settings(), run_id=run_id)
+        stats.gauge("quantstream.stream.seconds_behind", report.seconds_behind)
+        stats.gauge("quantstream.stream.records_behind", report.records_behind)
 
     @task
     def load(run_id: str) -> None:
@@ -76,8 +103,16 @@ def market_ingest() -> None:
         if not report.accepted and not loads_to_transform(get_settings()):
             raise AirflowSkipException("no accepted load waits: nothing to transform")
 
-    pulls = [pull.override(task_id=f"pull_{source}")(source=source) for source in get_settings().sources]
-    pulls >> land() >> load() >> audit()
+    pulls = [pull.override(task_id=f"pull_{source}")(source=source) for source in SOURCES]
+    if len(SOURCES) == 1:
+        pulls >> land() >> load() >> audit()
+        return
+    landed, audited = land.override(trigger_rule=TriggerRule.ALWAYS)(), audit()  # begins beside the pulls, and waits
+    pulls >> landed >> load() >> audited
+    audited >> EmptyOperator(task_id="in_time")  # so that the run fails with the audit, whatever comes late
+    with TaskGroup("late"):
+        landed_late = land(late=True)
+        [*pulls, audited] >> landed_late >> load() >> audit()
 
 
 market_ingest()

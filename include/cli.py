@@ -13,7 +13,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from include.commands import airflow, alerts, bench, loads, logs, provision, run, sql, stack, status
+from include.commands import airflow, alerts, bench, collect, loads, logs, provision, run, sql, stack, status
 from include.errors import QuantStreamError
 
 EPILOG = """
@@ -48,6 +48,7 @@ app.command(epilog=stack.DOWN_EPILOG)(stack.down)
 app.command(epilog=stack.CLEAN_EPILOG)(stack.clean)
 app.command(epilog=status.EPILOG)(status.status)
 app.command(epilog=run.EPILOG)(run.run)
+app.command(epilog=collect.EPILOG)(collect.collect)
 app.command(epilog=alerts.EPILOG)(alerts.alerts)
 app.command(epilog=sql.EPILOG)(sql.sql)
 app.command(epilog=logs.EPILOG)(logs.logs)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 
 class QuantStreamError(Exception):
     """Base of all errors of the platform; the command prints its text without traceback and exits with `exit_code`."""
@@ -30,7 +32,35 @@ class FencedError(QuantStreamError):
 
 
 class SourceError(QuantStreamError):
-    """A vendor did not answer, or not with what it promises."""
+    """A vendor did not answer, or not with what it promises. `is_counted`: its circuit knows of it already."""
+
+    is_counted = False
+
+
+class MisfitError(SourceError):
+    """A vendor's answer is not what it promises; `raw` is the answer, for the quarantine."""
+
+    def __init__(self, message: str, raw: bytes = b"") -> None:
+        super().__init__(message)
+        self.raw = raw
+
+
+class RefusedError(SourceError):
+    """The vendor was not even asked. `detail` is what the outcome of the step says about it."""
+
+    is_counted = True
+
+    def __init__(self, message: str, detail: Mapping[str, object] | None = None) -> None:
+        super().__init__(message)
+        self.detail = dict(detail or {})
+
+
+class BudgetSpentError(RefusedError):
+    """No call is left in the vendor's budget, or it asked for a break; the text says when there will be room."""
+
+
+class CircuitOpenError(RefusedError):
+    """The vendor failed too often and is left alone for a while; the text says since when, why, and until when."""
 
 
 class StreamError(QuantStreamError):

@@ -11,7 +11,7 @@ from typing import Any, Final, Literal, get_args
 
 import orjson
 
-Kind = Literal["quote", "trade", "bar"]
+Kind = Literal["quote", "trade", "bar", "action"]
 KINDS: Final[tuple[str, ...]] = get_args(Kind)
 
 
@@ -51,7 +51,7 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One quote, trade or bar as a source sent it.
+    """One quote, trade, bar or corporate action (a split, a dividend) as a source sent it.
 
     `event_time` is the vendor's time, `received_at` ours at the edge; both UTC. `vendor_id` is the vendor's own id
     where it has one, else "". (source, kind, symbol, event_time, vendor_id) is the natural key; equal keys with

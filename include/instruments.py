@@ -1,7 +1,8 @@
 """What is traded: the seed file `dbt/seeds/instruments.csv`, and what was registered while running.
 
-The file's first five columns describe the instrument; every further column is a source and holds that vendor's id for
-it (empty: the source does not have it).
+The file's first columns describe the instrument (`fallbacks`, the sources that stand in where the primary one has
+nothing, may be absent); every further column is a source and holds that vendor's id for it (empty: the source does not
+have it).
 """
 
 from __future__ import annotations
@@ -23,14 +24,20 @@ if TYPE_CHECKING:
 AssetClass = Literal["equity", "crypto"]
 ASSET_CLASSES: Final[tuple[str, ...]] = get_args(AssetClass)
 CALENDARS: Final[Mapping[str, str]] = {"equity": "XNYS", "crypto": "24/7"}
+SIMULATOR: Final = "simulator"  # invents prices
+REPLAY: Final = "replay"  # files, at their own times
 _COLUMNS: Final = ("symbol", "asset_class", "currency", "calendar", "primary_source")
+_FALLBACKS: Final = "fallbacks"
 _SYMBOL: Final = re.compile(r"[A-Z0-9][A-Z0-9.^=_/-]{0,29}")
 _CURRENCY: Final = re.compile(r"[A-Z]{3,5}")
 
 
 @dataclass(frozen=True, slots=True)
 class Instrument:
-    """One instrument; `ids` maps a source to the id under which that source knows it."""
+    """One instrument; `ids` maps a source to the id under which that source knows it.
+
+    `fallbacks` are the sources that stand in for the primary one, the preferred first.
+    """
 
     symbol: str
     asset_class: str
@@ -38,6 +45,7 @@ class Instrument:
     calendar: str
     primary_source: str
     ids: Mapping[str, str] = field(hash=False)
+    fallbacks: tuple[str, ...] = ()
 
 
 def load_instruments(path: Path) -> tuple[Instrument, ...]:
@@ -109,7 +117,7 @@ def _read(text: str, path: Path, problems: list[str]) -> Iterator[Instrument]:
         if "" in header and "" not in twice:
             problems.append(f"{path}:1: a column has no name")
         return
-    sources = [name for name in header if name not in _COLUMNS]
+    sources = [name for name in header if name not in (*_COLUMNS, _FALLBACKS)]
     seen: dict[tuple[str, str], int] = {}
     for row in rows:
         place = f"{path}:{rows.line_num}"
@@ -125,7 +133,9 @@ def _read(text: str, path: Path, problems: list[str]) -> Iterator[Instrument]:
             if first != rows.line_num:
                 problems.append(f"{place}: the {what} {value} is already on line {first}")
         problems += [f"{place}: {said}" for said in _problems(fields, ids, sources)]
-        yield Instrument(**{name: fields[name] for name in _COLUMNS}, ids=ids)
+        yield Instrument(
+            **{name: fields[name] for name in _COLUMNS}, ids=ids, fallbacks=tuple(fields.get(_FALLBACKS, "").split())
+        )
 
 
 def _problems(fields: Mapping[str, str], ids: Mapping[str, str], sources: list[str]) -> Iterator[str]:
@@ -142,6 +152,21 @@ def _problems(fields: Mapping[str, str], ids: Mapping[str, str], sources: list[s
         yield f"primary_source is {primary!r}; the file has columns for these sources: {', '.join(sources) or 'none'}"
     elif primary not in ids:
         yield f"primary_source is {primary}, but the column {primary} is empty; it holds that source's id"
+    yield from _wrong_fallbacks(fields.get(_FALLBACKS, "").split(), primary, ids, sources)
+
+
+def _wrong_fallbacks(fallbacks: list[str], primary: str, ids: Mapping[str, str], sources: list[str]) -> Iterator[str]:
+    for name in dict.fromkeys(fallbacks):
+        if fallbacks.count(name) > 1:
+            yield f"fallbacks names {name} twice"
+        if name == primary:
+            yield f"fallbacks names {name}, which is the primary source"
+        elif name == SIMULATOR:
+            yield f"fallbacks names {name}; invented prices do not stand in for real ones"
+        elif name not in sources:
+            yield f"fallbacks names {name!r}; the file has columns for these sources: {', '.join(sources) or 'none'}"
+        elif name not in ids:
+            yield f"fallbacks names {name}, but the column {name} is empty; it holds that source's id"
 
 
 def is_symbol(text: str) -> bool:

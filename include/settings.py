@@ -33,6 +33,9 @@ class Settings(BaseSettings):
     sources: Annotated[list[str], NoDecode] = Field(["simulator"], description="enabled sources, comma separated")
     instruments_file: Path = Field(ROOT / "dbt" / "seeds" / "instruments.csv", description="what is traded")
     simulator_seed: int = Field(7, ge=0, description="the same seed gives the same market")
+    simulator_trades_per_minute: int = Field(
+        0, ge=0, le=1_000_000, description="trades of all instruments together beside the quotes; 0: none"
+    )
     warmup_minutes: int = Field(
         120, ge=0, le=1440, description="minutes of simulated past brought in by `up` and `run`"
     )
@@ -41,7 +44,33 @@ class Settings(BaseSettings):
         "public", description="which CoinGecko plan the key is for"
     )
     coingecko_api_key: SecretStr | None = Field(None, description="the demo or pro key")
+    yahoo_url: str = Field("https://query1.finance.yahoo.com", description="address of Yahoo's chart API")
+    alphavantage_url: str = Field("https://www.alphavantage.co", description="address of Alpha Vantage's API")
+    alphavantage_api_key: SecretStr | None = Field(None, description="the key of Alpha Vantage")
+    alphavantage_plan: Literal["free", "premium"] = Field("free", description="which Alpha Vantage plan the key is for")
+    polygon_url: str = Field("https://api.polygon.io", description="address of Polygon's API")
+    polygon_api_key: SecretStr | None = Field(None, description="the key of Polygon")
+    polygon_plan: Literal["basic", "starter", "advanced"] = Field(
+        "basic", description="which Polygon plan the key is for"
+    )
+    binance_url: str = Field("https://api.binance.com", description="address of Binance's REST API")
+    binance_feed_url: str = Field("wss://stream.binance.com:9443", description="address of Binance's WebSocket")
+    coinbase_url: str = Field("https://api.exchange.coinbase.com", description="address of Coinbase's REST API")
+    coinbase_feed_url: str = Field("wss://ws-feed.exchange.coinbase.com", description="address of Coinbase's WebSocket")
+    kraken_url: str = Field("https://api.kraken.com", description="address of Kraken's REST API")
+    kraken_feed_url: str = Field("wss://ws.kraken.com/v2", description="address of Kraken's WebSocket")
     http_timeout_seconds: float = Field(10.0, gt=0, le=120, description="per attempt, for vendors' HTTP APIs")
+    vendor_budgets: Annotated[dict[str, str], NoDecode] = Field(
+        {},
+        description="calls allowed where not the plan's, as in yahoo=60/minute+2000/day,kraken=30/minute",
+    )
+    collect: Annotated[list[str], NoDecode] = Field(
+        [], description="exchanges whose streamed trades the stack collects, comma separated"
+    )
+
+    # The market's clock
+    cadence_seconds: Literal[10, 30, 60] = Field(60, description="how often the sources are pulled")
+    extended_hours: bool = Field(False, description="pull equities before the opening and after the close too")
 
     # Postgres
     postgres: Literal["embedded", "external"] = Field("embedded", description="embedded: `up` starts one")
@@ -72,11 +101,17 @@ class Settings(BaseSettings):
 
     # Airflow
     airflow_port: Port = Field(8080, description="port of the Airflow UI, on loopback")
+    statsd: str = Field(
+        "", pattern=r"^([^:\s]+:\d{1,5})?$", description="a StatsD server for Airflow's metrics, host:port; empty: none"
+    )
 
     # Stream and load
-    batch_max_records: int = Field(10_000, ge=1, description="records in one raw object at the most")
+    batch_max_records: int = Field(100_000, ge=1, description="events in one raw object at the most")
     batch_max_bytes: int = Field(
         32 * 1024 * 1024, ge=1024, description="bytes (before gzip) in one raw object at the most"
+    )
+    land_max_records: int = Field(
+        500_000, ge=1, description="events that one landing takes at the most; the next run goes on behind them"
     )
     lease_seconds: int = Field(120, ge=5, le=3600, description="a silent holder of a step loses it after this long")
 
@@ -85,10 +120,18 @@ class Settings(BaseSettings):
         0.2, ge=0, le=1, description="a load with a larger share of bad rows is rejected"
     )
     audit_min_symbol_share: float = Field(
-        0.5, ge=0, le=1, description="a pull that brings a smaller share of its known symbols is rejected"
+        0.5,
+        ge=0,
+        le=1,
+        description="a pull with a smaller share of its known symbols is rejected (markets it lacks do not count)",
     )
     audit_future_seconds: int = Field(60, ge=0, description="how far in the future an event_time may lie")
     stream_retention_hours: int = Field(24, ge=24, le=8760, description="live events older than this are quarantined")
+
+    # Several sources
+    divergence_basis_points: float = Field(
+        100.0, gt=0, description="a source's close this far from the other sources' median is flagged"
+    )
 
     # Detection and alerts
     detection_file: Path = Field(ROOT / "include" / "config" / "detection.yml", description="rules and thresholds")
@@ -96,18 +139,49 @@ class Settings(BaseSettings):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="verbosity of the logs")
 
     @field_validator(
-        "coingecko_api_key", "warehouse_dsn", "analyst_dsn", "airflow_dsn", "admin_dsn",
-        "aws_endpoint_url", "topic_arn", "inbox_url",
+        "coingecko_api_key", "alphavantage_api_key", "polygon_api_key", "warehouse_dsn", "analyst_dsn", "airflow_dsn",
+        "admin_dsn", "aws_endpoint_url", "topic_arn", "inbox_url",
         mode="before",
     )  # fmt: skip
     @classmethod
     def _empty_is_unset(cls, value: Any) -> Any:
         return None if value == "" else value  # `NAME=` in a file, or an empty secret file
 
-    @field_validator("sources", mode="before")
+    @field_validator("sources", "collect", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
         return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+    @field_validator("cadence_seconds", mode="before")
+    @classmethod
+    def _whole(cls, value: Any) -> Any:
+        return int(value) if isinstance(value, str) and value.strip().isdecimal() else value  # Literal takes no text
+
+    @field_validator("vendor_budgets", mode="before")
+    @classmethod
+    def _pairs(cls, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        pairs = [part.partition("=") for part in value.split(",") if part.strip()]
+        names = [name.strip() for name, _, _ in pairs]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"{', '.join(twice)} is there twice; write yahoo=60/minute+2000/day")
+        return {name: budget.strip() for name, (_, _, budget) in zip(names, pairs, strict=True)}
+
+    @field_validator("vendor_budgets")
+    @classmethod
+    def _budgets(cls, value: dict[str, str]) -> dict[str, str]:
+        from include.sources import NAMES
+        from include.sources.gate import Limits
+
+        for name, budget in value.items():
+            if name not in NAMES:
+                raise ValueError(f"there is no vendor {name!r}; allowed: {', '.join(NAMES)}")
+            try:
+                Limits.parse(budget)
+            except ValueError as error:
+                raise ValueError(f"{name}: {error}") from None
+        return value
 
     @field_validator("home", "instruments_file", "detection_file")
     @classmethod
@@ -122,6 +196,15 @@ class Settings(BaseSettings):
         unknown = [name for name in value if name not in NAMES]
         if unknown or not value:
             raise ValueError(f"allowed: {', '.join(NAMES)} (comma separated, at least one)")
+        return value
+
+    @field_validator("collect")
+    @classmethod
+    def _have_feeds(cls, value: list[str]) -> list[str]:
+        from include.feeds import NAMES
+
+        if any(name not in NAMES for name in value) or len(set(value)) < len(value):
+            raise ValueError(f"allowed: {', '.join(NAMES)} (comma separated, each once)")
         return value
 
 

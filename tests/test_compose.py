@@ -81,6 +81,7 @@ class Service(Strict):
     healthcheck: Health | None = None
     stop_signal: str | None = None
     stop_grace_period: Duration | None = None
+    profiles: list[str] = []
 
 
 class SecretFile(Strict):
@@ -120,7 +121,19 @@ def every_service() -> list[str]:
 
 def test_it_has_the_shape_of_the_compose_specification() -> None:
     expected = {"postgres", "aws", "provision", "api-server", "scheduler", "dag-processor", "triggerer"}
-    assert set(services()) == expected
+    assert {name for name, service in services().items() if not service.profiles} == expected
+
+
+def test_there_is_a_collector_of_each_exchange_in_a_profile_of_its_name() -> None:
+    from include.feeds import NAMES
+
+    found = {name: (one.profiles, one.command, one.restart) for name, one in services().items() if one.profiles}
+    assert found == {
+        f"collect-{exchange}": ([exchange], ["quantstream", "collect", exchange], "unless-stopped")
+        for exchange in NAMES
+    }
+    for name in found:
+        assert "state:/var/lib/quantstream" in services()[name].volumes, "where it keeps what the stream has not taken"
 
 
 def test_docker_itself_accepts_it(tmp_path: Path) -> None:

@@ -13,6 +13,10 @@ from include.sources import NAMES
 from include.warehouse.db import connect
 
 HEADER = "symbol,asset_class,currency,calendar,primary_source,simulator,coingecko\n"
+HEADER_2 = "symbol,asset_class,currency,calendar,primary_source,fallbacks,simulator,coinbase,kraken,binance\n"
+ETH = "ETH-USD,crypto,USD,24/7,coinbase,{},ETH-USD,ETH-USD,ETHUSD,\n"
+SOL = "SOL-USD,crypto,USD,24/7,coinbase,{},SOL-USD,SOL-USD,SOLUSD,SOLUSDT\n"
+XRP = "XRP-USD,crypto,USD,24/7,coinbase,{},XRP-USD,XRP-USD,XRPUSD,XRPUSDT\n"
 BTC = "BTC-USD,crypto,USD,24/7,coingecko,BTC-USD,bitcoin\n"
 SPY = "SPY,equity,USD,XNYS,simulator,SPY,\n"
 
@@ -53,6 +57,31 @@ def test_a_wrong_row_is_refused_with_its_line(tmp_path: Path, rows: str, problem
     assert f"{file}{problem}" in str(refused.value)
 
 
+def test_fallbacks_are_read_in_their_order(tmp_path: Path) -> None:
+    lines = [ETH.format("kraken"), SOL.format("  binance   kraken "), XRP.format("")]
+    file = written(tmp_path / "i.csv", HEADER_2 + "".join(lines))
+    assert [one.fallbacks for one in load_instruments(file)] == [("kraken",), ("binance", "kraken"), ()]
+
+
+@pytest.mark.parametrize(
+    ("fallbacks", "problem"),
+    [
+        ("binance", "fallbacks names binance, but the column binance is empty; it holds that source's id"),
+        ("bloomberg", "fallbacks names 'bloomberg'; the file has columns for these sources: simulator, coinbase, kra"),
+        ("kraken;binance", "fallbacks names 'kraken;binance'; the file has columns for"),
+        ("coinbase", "fallbacks names coinbase, which is the primary source"),
+        ("kraken kraken", "fallbacks names kraken twice"),
+        ("simulator", "fallbacks names simulator; invented prices do not stand in for real ones"),
+    ],
+)
+def test_a_wrong_fallback_is_refused_with_its_line(tmp_path: Path, fallbacks: str, problem: str) -> None:
+    file = written(tmp_path / "i.csv", HEADER_2 + XRP.format("") + ETH.format(fallbacks))
+    with pytest.raises(ConfigError) as refused:
+        load_instruments(file)
+    (said,) = str(refused.value).splitlines()[1:]
+    assert said.startswith(f"  {file}:3: {problem}")
+
+
 @pytest.mark.parametrize(
     ("header", "problem"),
     [
@@ -85,8 +114,12 @@ def test_the_seed_file_holds_25_instruments_for_exactly_the_sources_there_are() 
     instruments = load_instruments(seed)
     classes = [instrument.asset_class for instrument in instruments]
     assert (classes.count("crypto"), classes.count("equity")) == (15, 10)
-    assert seed.read_text().splitlines()[0].split(",")[5:] == list(NAMES)
+    assert seed.read_text().splitlines()[0].split(",")[6:] == list(NAMES)
     assert all(instrument.ids["simulator"] == instrument.symbol for instrument in instruments)
+    assert {(one.asset_class, one.primary_source, *one.fallbacks) for one in instruments} == {
+        ("crypto", "coinbase", "kraken", "binance", "coingecko"),
+        ("equity", "yahoo", "polygon", "alphavantage"),
+    }
 
 
 @pytest.mark.stack

@@ -23,7 +23,7 @@ def test_a_wrong_value_is_refused_with_its_name_the_value_and_what_is_allowed(mo
     assert caught.value.exit_code == 2
 
 
-@pytest.mark.parametrize("value", ["", "simulator,nasdaq", "binance"])
+@pytest.mark.parametrize("value", ["", "simulator,nasdaq", "NYSE"])
 def test_an_unknown_source_is_refused_with_the_known_ones(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
     monkeypatch.setenv("QUANTSTREAM_SOURCES", value)
     with pytest.raises(ConfigError, match=r"QUANTSTREAM_SOURCES.*allowed: .*simulator"):

@@ -12,6 +12,7 @@
         volume,
         vwap,
         trade_count,
+        session,
         null::numeric as previous_close
     from (
         select

@@ -68,6 +68,7 @@
         case when increase >= 0 then increase end as volume,
         null::numeric as vwap,
         null::bigint as trade_count,
+        null::text as session,
         previous_close
     from measured
 {% endmacro %}

@@ -12,6 +12,7 @@
         sum(size) as volume,
         sum(price * size) / nullif(sum(size), 0) as vwap,
         count(*) as trade_count,
+        null::text as session,
         null::numeric as previous_close
     from (
         select

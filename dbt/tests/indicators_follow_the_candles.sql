@@ -1,5 +1,5 @@
--- A row here is a changed minute whose indicators are missing, or made of another close than that of the candle they
--- name, or of a source although the primary one has a candle.
+-- A row here is a changed minute whose indicators are missing, or made of another close than that of the best candle
+-- there is: a final one before one that is not, then by the order of the instrument's sources.
 with
 
 changed as (
@@ -14,35 +14,30 @@ changed as (
 select
     changed.symbol,
     changed.candle_start,
-    kept.source,
-    kept.close,
-    candles.close as close_of_candle
+    best.source,
+    best.close,
+    kept.source as source_of_indicators,
+    kept.close as close_of_indicators
 from changed
+inner join lateral (
+    select
+        candles.source,
+        candles.close,
+        candles.is_final
+    from {{ ref('candles_1m') }} as candles
+    inner join {{ ref('stg_ops__instrument_source') }} as ranks
+        on candles.symbol = ranks.symbol and candles.source = ranks.source
+    where candles.symbol = changed.symbol and candles.candle_start = changed.candle_start
+    order by candles.is_final desc, ranks.rank asc
+    limit 1
+) as best on true
 left join lateral (
     select indicators.*
     from {{ ref('indicators_1m') }} as indicators
     where indicators.symbol = changed.symbol and indicators.candle_start = changed.candle_start
     offset 0
 ) as kept on true
-left join lateral (
-    select candles_1m.*
-    from {{ ref('candles_1m') }} as candles_1m
-    where
-        candles_1m.symbol = changed.symbol
-        and candles_1m.candle_start = changed.candle_start
-        and candles_1m.source = kept.source
-    offset 0
-) as candles on true
 where
-    candles.close is null
-    or kept.close <> candles.close::double precision
-    or exists (
-        select 1
-        from {{ ref('candles_1m') }} as other
-        inner join {{ ref('instruments') }} as instruments
-            on other.symbol = instruments.symbol and other.source = instruments.primary_source
-        where
-            other.symbol = changed.symbol
-            and other.candle_start = changed.candle_start
-            and other.source <> kept.source
-    )
+    (kept.source, kept.close, kept.is_final)
+    is distinct from
+    (best.source, best.close::double precision, best.is_final)

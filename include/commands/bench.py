@@ -14,9 +14,11 @@ from typing import Annotated, Any
 
 import typer
 
+from include.commands.bench_stream import stream
 from include.errors import QuantStreamError
 
 app = typer.Typer(help="Measure the platform on this machine.", no_args_is_help=True)
+app.command()(stream)
 
 # For each minute: when each step of the chain that began with its pull ended. A later step belongs to the first of its
 # kind that ended after the step before it (each drains everything that waits).

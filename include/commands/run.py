@@ -34,7 +34,9 @@ Examples:
 Exit codes: 0 all cycles went through, 1 a step failed, 2 a wrong option or setting, 3 nothing to connect to.
 """
 _FIRST_ROWS = 10_000
-_FLAGS = ["rule", "symbol", "candle_start", "direction", "value", "threshold", "close", "severity", "is_start"]
+_FLAGS = [
+    "rule", "symbol", "candle_start", "direction", "value", "threshold", "close", "severity", "is_start", "source",
+]  # fmt: skip
 _NEW_QUOTES = """
 copy (
     select q.* from marts.quotes as q
@@ -150,7 +152,8 @@ class _Session:
         if self.settings.sources != ["simulator"] or not minutes or self._candles_since(until - timedelta(minutes=30)):
             return
         with self.console.status(f"bringing in the {minutes} minutes before, so that indicators are warm"):
-            past = catch_up(self.settings, minutes=minutes, until=until)
+            quotes = self.settings.model_copy(update={"simulator_trades_per_minute": 0})
+            past = catch_up(quotes, minutes=minutes, until=until)
         self._report(f"{minutes} minutes before", past)
 
     def cycle(self, cycles: int, every: float) -> None:

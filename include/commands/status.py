@@ -11,6 +11,7 @@ import typer
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
 
     from include.stack.status import Status
 
@@ -32,7 +33,7 @@ _GAPS_SHOWN = 10
 def status(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object, for scripts.")] = False,
 ) -> None:
-    """How the platform does: processes, runs, lag, freshness, unsent alerts, missing minutes, rejected loads."""
+    """How the platform does: processes, runs, exchanges, vendors, lag, freshness, alerts, missing intervals, loads."""
     from rich.console import Console
 
     from include.settings import load_settings
@@ -47,7 +48,7 @@ def status(
 
 
 def _plain(found: Status) -> dict[str, Any]:
-    return asdict(found) | {"missing_minutes": found.missing_minutes}
+    return asdict(found) | {"missing_intervals": found.missing_intervals}
 
 
 def _text(value: object) -> str:
@@ -78,27 +79,80 @@ def _show(found: Status, console: Console) -> None:
                 f"{took:.1f}" if took is not None else "",
             )
         console.print(table)
+    for table in (_exchanges(found), _vendors(found), _collectors(found)):
+        if table.row_count:
+            console.print(table)
     console.print(_facts(found))
 
 
-def _facts(found: Status) -> Any:
+def _exchanges(found: Status) -> Table:
     from rich.table import Table
 
-    lag = "unknown" if found.lag is None else "nothing waits"
-    if found.lag is not None and found.lag.records:
-        lag = f"{found.lag.records:,} records, {_span(found.lag.seconds)}"
+    table = Table("exchange", "state", "until", box=None, header_style="dim")
+    for one in found.exchanges:
+        until = f"{one.changes_at:%a %Y-%m-%d %H:%M} UTC" if one.changes_at else "always"
+        table.add_row(one.calendar, "open" if one.is_open else "closed", until)
+    return table
+
+
+def _vendors(found: Status) -> Table:
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table("vendor", "circuit", "this minute", "24 hours", "", box=None, header_style="dim")
+    for one in found.vendors:
+        said = ""
+        if one.since and one.until:
+            said = f"since {one.since:%H:%M:%S}, until {one.until:%H:%M:%S} UTC: {one.reason}"
+        elif one.break_until:
+            said = f"asked for a break until {one.break_until:%H:%M:%S} UTC: {one.break_reason}"
+        table.add_row(
+            one.vendor, one.circuit, _used(one.minute_used, one.minute_limit), _used(one.day_used, one.day_limit),
+            escape(said),
+        )  # fmt: skip
+    return table
+
+
+def _used(used: int, limit: int | None) -> str:
+    return f"{used:,} calls" if limit is None else f"{used:,} of {limit:,} calls"
+
+
+def _collectors(found: Status) -> Table:
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table("collector", "last report", "", box=None, header_style="dim")
+    for one in found.collectors:
+        said = f"{one.trades:,} trades" if one.ok else one.error or "failed"
+        table.add_row(one.exchange, _age(one.at, found.at), escape(said))
+    return table
+
+
+def _facts(found: Status) -> Table:
+    from rich.table import Table
+
+    lag = "nothing landed yet"
+    if found.lag is not None:
+        behind = f"{found.lag.records:,} records, {_span(found.lag.seconds)} behind"
+        lag = behind if found.lag.records or found.lag.seconds else "none"
+        lag += f" (landing of {found.lag.at:%H:%M:%S} UTC, {found.lag.shards} shards)"
+    pace = "no cycle yet"
+    if found.pace is not None:
+        pace = f"{found.pace.last:.1f} s; median {found.pace.p50:.1f} s, 95 of 100 within {found.pace.p95:.1f} s"
     table = Table.grid(padding=(0, 2))
     for name, value in (
         ("stream lag", lag),
+        ("last cycle", pace),
         ("newest quote", _age(found.newest_quote, found.at)),
         ("newest candle", _age(found.newest_candle, found.at)),
         ("unsent alerts", str(found.unsent_alerts)),
         ("rejected loads", str(found.rejected_loads)),
-        ("missing minutes", f"{found.missing_minutes} in the last 24 hours" if found.missing else "none"),
+        ("missing intervals", f"{found.missing_intervals} in the last 24 hours" if found.missing else "none"),
     ):
         table.add_row(f"[dim]{name}[/]", value)
     for gap in found.missing[:_GAPS_SHOWN]:
-        table.add_row("", f"{gap.source}: {gap.start:%Y-%m-%d %H:%M} to {gap.end:%H:%M} UTC ({gap.minutes})")
+        times = f"{gap.start:%Y-%m-%d %H:%M:%S} to {gap.end:%H:%M:%S} UTC"
+        table.add_row("", f"{gap.source}: {times} ({gap.intervals})")
     if len(found.missing) > _GAPS_SHOWN:
         table.add_row("", f"and {len(found.missing) - _GAPS_SHOWN} more gaps (--json lists all)")
     return table

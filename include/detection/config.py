@@ -17,7 +17,7 @@ from include.alerts import Severity
 from include.errors import ConfigError
 from include.instruments import AssetClass
 
-RuleName = Literal["zscore", "change", "sma_cross"]
+RuleName = Literal["zscore", "change", "sma_cross", "source_divergence"]
 RULES: Final[tuple[RuleName, ...]] = get_args(RuleName)
 Limit = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
@@ -47,6 +47,11 @@ class SmaCrossParams(Params):
     severity: Severity = "info"
 
 
+class SourceDivergenceParams(Params):
+    threshold: Limit = Field(100.0, description="basis points, above 0")
+    consecutive: int = Field(3, ge=1, le=60, description="candles in a row, 1 to 60")
+
+
 P = TypeVar("P", bound=Params)
 
 
@@ -67,12 +72,17 @@ class SmaCrossRule(_Overrides[SmaCrossParams], SmaCrossParams):
     pass
 
 
+class SourceDivergenceRule(_Overrides[SourceDivergenceParams], SourceDivergenceParams):
+    pass
+
+
 class Rules(_Model):
     """One field per rule; what is left out has its defaults."""
 
     zscore: ZscoreRule = ZscoreRule()
     change: ChangeRule = ChangeRule()
     sma_cross: SmaCrossRule = SmaCrossRule()
+    source_divergence: SourceDivergenceRule = SourceDivergenceRule()
 
 
 class Detection(_Model):

@@ -1,4 +1,4 @@
-"""All rules over the candles of all symbols: rows in, findings out; and a finding as an alert."""
+"""The rules on an instrument over the candles of all symbols: rows in, findings out; and a finding as an alert."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 
 from include.alerts import Alert, Severity
-from include.detection.config import RULES, Detection, RuleName
+from include.detection.config import Detection, RuleName
 from include.detection.rules import Candles, Flags, Numbers, Sides, crosses, excursions, outside
 
 
@@ -29,7 +29,10 @@ class Row(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A candle that a rule points at. Those with `is_start` become alerts; the others go on with an excursion."""
+    """A candle that a rule points at. Those with `is_start` become alerts; the others go on with an excursion.
+
+    `source` is the source that the rule points at, "" where it points at the instrument.
+    """
 
     rule: RuleName
     symbol: str
@@ -40,6 +43,7 @@ class Finding:
     close: float
     severity: Severity
     is_start: bool
+    source: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,19 +79,19 @@ _RULES: Final[dict[RuleName, _Rule]] = {
         ("up", "down"),
         _zscore,
         lambda f: (
-            f"{_number(f.close)} is {abs(f.value):.1f} standard deviations {_side(f)} its mean (limit {f.threshold:g})"
+            f"{number(f.close)} is {abs(f.value):.1f} standard deviations {_side(f)} its mean (limit {f.threshold:g})"
         ),
     ),
     "change": _Rule(
         ("up", "down"),
         _change,
-        lambda f: f"{_number(f.close)} is {abs(f.value):.1f} % {_side(f)} the previous close (limit {f.threshold:g} %)",
+        lambda f: f"{number(f.close)} is {abs(f.value):.1f} % {_side(f)} the previous close (limit {f.threshold:g} %)",
     ),
     "sma_cross": _Rule(
         ("BUY", "SELL"),
         _sma_cross,
         lambda f: (
-            f"{f.direction} at {_number(f.close)}: SMA-5 {_number(f.value)} crossed SMA-20 {_number(f.threshold)} "
+            f"{f.direction} at {number(f.close)}: SMA-5 {number(f.value)} crossed SMA-20 {number(f.threshold)} "
             f"{'upwards' if f.direction == 'BUY' else 'downwards'}"
         ),
     ),
@@ -141,8 +145,7 @@ def _evaluate(candles: Candles, detection: Detection, asset_classes: Mapping[str
     begins = np.flatnonzero(candles.is_first).tolist()
     lengths = np.diff([*begins, len(candles.symbol)])
     symbols = [candles.symbol[begin] for begin in begins]
-    for name in RULES:
-        rule = _RULES[name]
+    for name, rule in _RULES.items():
         params = [detection.params(name, symbol, asset_classes.get(symbol)) for symbol in symbols]
         limits = [getattr(one, "threshold", 0.0) if one.enabled else np.inf for one in params]
         enabled = np.repeat([one.enabled for one in params], lengths)
@@ -162,6 +165,6 @@ def _evaluate(candles: Candles, detection: Detection, asset_classes: Mapping[str
             )
 
 
-def _number(value: float) -> str:
+def number(value: float) -> str:
     """A price for people: 64,123.50, 0.00001234."""
     return f"{value:,.2f}" if abs(value) >= 1 else np.format_float_positional(value, precision=4, fractional=False)

@@ -1,4 +1,4 @@
-"""What detection reads and ticks off in the warehouse: its queue, and the candles of the queued symbols."""
+"""What detection reads and ticks off in the warehouse: its queue, and the candles and closes of the queued symbols."""
 
 from __future__ import annotations
 
@@ -52,6 +52,39 @@ cross join lateral (
 order by c.symbol, c.candle_start
 """
 
+# Only series with something new; for each the older closes that the first new one is judged with.
+_CLOSES: Final = """
+with series as materialized (
+    select q.symbol, q.from_candle, q.until, d.source
+    from unnest(%s::text[], %s::timestamptz[], %s::timestamptz[]) as q (symbol, from_candle, until)
+    cross join lateral (
+        select distinct d.source from marts.source_divergence as d
+        where d.symbol = q.symbol and d.candle_start >= q.from_candle
+          and (q.until is null or d.candle_start < q.until)
+    ) as d
+)
+select c.symbol, c.source, c.candle_start, c.close, c.divergence_basis_points, c.source_count,
+       sides.highest, sides.lowest, c.candle_start >= s.from_candle as is_new
+from series as s
+cross join lateral (
+    (
+        select d.* from marts.source_divergence as d
+        where d.symbol = s.symbol and d.source = s.source and d.candle_start < s.from_candle
+        order by d.candle_start desc limit %s
+    )
+    union all
+    select d.* from marts.source_divergence as d
+    where d.symbol = s.symbol and d.source = s.source and d.candle_start >= s.from_candle
+      and (s.until is null or d.candle_start < s.until)
+) as c
+cross join lateral (
+    select max(d.divergence_basis_points) as highest, min(d.divergence_basis_points) as lowest
+    from marts.source_divergence as d
+    where d.symbol = c.symbol and d.candle_start = c.candle_start
+) as sides
+order by c.symbol, c.source, c.candle_start
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Queued:
@@ -78,12 +111,15 @@ def read_candles(conn: psycopg.Connection, queue: Sequence[Queued]) -> Iterator[
 
     Ordered by symbol and candle_start. Needs a transaction (it reads through a cursor, `BATCH` candles at a time).
     """
-    with conn.cursor("detect_candles", binary=True) as cursor:
-        cursor.execute(
-            _CANDLES, [[q.symbol for q in queue], [q.from_candle for q in queue], [q.wait_from for q in queue]]
-        )
-        while rows := cursor.fetchmany(BATCH):
-            yield rows
+    yield from _read(conn, "detect_candles", _CANDLES, _spans(queue))
+
+
+def read_closes(conn: psycopg.Connection, queue: Sequence[Queued], before: int) -> Iterator[list[tuple[Any, ...]]]:
+    """The compared closes of the queued symbols with the `before` older ones of each source, as batches of `Close`.
+
+    Ordered by symbol, source and candle_start. Needs a transaction.
+    """
+    yield from _read(conn, "detect_closes", _CLOSES, [*_spans(queue), before])
 
 
 def symbols_between(conn: psycopg.Connection, window: Window) -> list[Queued]:
@@ -118,3 +154,14 @@ def settle_queue(conn: psycopg.Connection, queue: Sequence[Queued]) -> None:
         """,
         seen,
     )
+
+
+def _spans(queue: Sequence[Queued]) -> list[object]:
+    return [[q.symbol for q in queue], [q.from_candle for q in queue], [q.wait_from for q in queue]]
+
+
+def _read(conn: psycopg.Connection, name: str, query: str, parameters: list[object]) -> Iterator[list[tuple[Any, ...]]]:
+    with conn.cursor(name, binary=True) as cursor:
+        cursor.execute(query, parameters)
+        while rows := cursor.fetchmany(BATCH):
+            yield rows

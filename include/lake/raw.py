@@ -1,8 +1,9 @@
 """Raw objects: gzip JSON lines, written once and never changed.
 
-The same records give the same bytes under the same key, so a writer that died may write again. A line is the record as
-it came in, with `sequence_number` and `arrived_at` behind its own fields; a record that is no JSON object travels as
-`raw_base64` instead, so nothing a vendor sends is lost or stops a batch.
+The same records give the same bytes under the same key, so a writer that died may write again. A line is an event as it
+came in, with `sequence_number` and `arrived_at` of its record behind its own fields, and between them `sub_sequence`
+(from 0) where the record held several. What is no JSON object travels as `raw_base64` instead, so nothing a vendor
+sends is lost or stops a batch.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ import gzip
 import hashlib
 import io
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, Literal
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 _GZIP: Final = zlib.MAX_WBITS | 16  # zlib writes the gzip header itself: no time, no name
 _LEVEL: Final = 6
 _TRIES: Final = 3
+_BUFFER: Final = 1024 * 1024
 _ONE_LINE: Final = bytes.maketrans(b"\n\r", b"  ")  # in JSON only white space between tokens can be a line end
 
 
@@ -47,21 +50,51 @@ def object_key(stream: str, shard_id: str, first: str, last: str, arrived_at: da
 
 def line(data: bytes, sequence_number: str, arrived_at: datetime) -> bytes:
     """One line of a raw object, with its line end. The bytes of a JSON object stay as they are."""
-    tail = b'"sequence_number":"%s","arrived_at":"%s"}\n' % (sequence_number.encode(), iso(arrived_at).encode())
+    return _stamped(data, _stamp(sequence_number, arrived_at))
+
+
+def lines(events: Sequence[bytes], sequence_number: str, arrived_at: datetime) -> list[bytes]:
+    """The lines of the events that one record held, in their order."""
+    head, _, tail = _stamp(sequence_number, arrived_at).partition(b',"arrived_at"')
+    tail = b',"arrived_at"' + tail
+    return [_stamped(data, b'%s,"sub_sequence":%d%s' % (head, place, tail)) for place, data in enumerate(events)]
+
+
+def _stamp(sequence_number: str, arrived_at: datetime) -> bytes:
+    return b'"sequence_number":"%s","arrived_at":"%s"}\n' % (sequence_number.encode(), iso(arrived_at).encode())
+
+
+def _stamped(data: bytes, stamp: bytes) -> bytes:
     try:
         fields = orjson.loads(data)
     except orjson.JSONDecodeError:
         fields = None
     if not isinstance(fields, dict):
-        return b'{"raw_base64":"%s",%s' % (base64.b64encode(data), tail)
+        return b'{"raw_base64":"%s",%s' % (base64.b64encode(data), stamp)
     body = data.translate(_ONE_LINE).rstrip()[:-1]
-    return body + (b"," if fields else b"") + tail
+    return body + (b"," if fields else b"") + stamp
+
+
+class Packer:
+    """The body of a raw object, line by line: only what is packed is kept. Equal lines give equal bytes."""
+
+    def __init__(self) -> None:
+        self._packer = zlib.compressobj(_LEVEL, zlib.DEFLATED, _GZIP)
+        self._parts: list[bytes] = []
+
+    def add(self, lines: Iterable[bytes]) -> None:
+        self._parts.append(self._packer.compress(b"".join(lines)))
+
+    def body(self) -> bytes:
+        """All of it; nothing can be added afterwards."""
+        return b"".join([*self._parts, self._packer.flush()])
 
 
 def encode(lines: Iterable[bytes]) -> bytes:
     """The body of a raw object. Equal lines give equal bytes."""
-    packer = zlib.compressobj(_LEVEL, zlib.DEFLATED, _GZIP)
-    return b"".join([*map(packer.compress, lines), packer.flush()])
+    packer = Packer()
+    packer.add(lines)
+    return packer.body()
 
 
 def put_once(s3: S3Client, bucket: str, key: str, body: bytes) -> Stored:
@@ -94,10 +127,10 @@ def find(s3: S3Client, bucket: str, key: str) -> str | None:
 
 
 def read_lines(s3: S3Client, bucket: str, key: str, *, sha256: str | None = None) -> Iterator[tuple[int, bytes]]:
-    """The lines with their numbers, from 1, without line ends.
+    """The lines with their numbers, from 1, without line ends; they are unpacked as they are asked for.
 
-    The body is checked before the first line is given: against `sha256` and against what its writer noted. Raises
-    LakeError if it is missing, cut off, or another one.
+    The body is fetched and checked at once: against `sha256` and against what its writer noted. Raises LakeError if it
+    is missing or another one, and where it is cut off, when that place is reached.
     """
     where = f"s3://{bucket}/{key}"
     body, noted = _get(s3, bucket, key)
@@ -108,8 +141,13 @@ def read_lines(s3: S3Client, bucket: str, key: str, *, sha256: str | None = None
                 f"{where} is not what was written: its SHA-256 is {actual[:12]}..., noted is {wanted[:12]}...; "
                 "restore the object from a version or a copy"
             )
-    for number, text in enumerate(io.BytesIO(_unpack(body, where)), 1):
-        yield number, text.rstrip(b"\r\n")
+    return _numbered(body, where)
+
+
+def _numbered(body: bytes, where: str) -> Iterator[tuple[int, bytes]]:
+    with _whole(body, where), gzip.GzipFile(fileobj=io.BytesIO(body)) as unpacked:
+        for number, text in enumerate(io.BufferedReader(unpacked, _BUFFER), 1):
+            yield number, text.rstrip(b"\r\n")
 
 
 class _MissingError(LakeError):
@@ -166,9 +204,16 @@ def _get(s3: S3Client, bucket: str, key: str) -> tuple[bytes, str | None]:
 
 
 def _unpack(body: bytes, where: str) -> bytes:
+    with _whole(body, where):
+        return gzip.decompress(body)
+
+
+@contextmanager
+def _whole(body: bytes, where: str) -> Iterator[None]:
+    """What breaks while the body is unpacked is told as an error of the lake."""
     try:
         if not body:
             raise EOFError("it is empty")
-        return gzip.decompress(body)
+        yield
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise LakeError(f"{where} is no whole gzip file ({error}); restore it from a version or a copy") from None

@@ -1,12 +1,15 @@
 """Step 4: every landed load is judged; good rows become market events, bad rows go to quarantine, bad loads stay out.
 
+A load holds what several sources sent. One of them that is bad is set aside: its rows go to quarantine, the others come
+in, and an operations alert says so. Only a load that is bad as a whole, or in all of its sources, is rejected.
+
 A rejected load does not hold up the others: all are judged, and the error comes at the end.
 """
 
 from __future__ import annotations
 
 import logging
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from time import perf_counter
@@ -23,7 +26,7 @@ from include.settings import Settings
 from include.warehouse.alerts import insert_alerts
 from include.warehouse.db import connect
 from include.warehouse.leases import Lease, lease
-from include.warehouse.ledger import Accepted, BadRow, Load, accept, get_load, landed_loads, reject
+from include.warehouse.ledger import Accepted, BadRow, Load, accept, get_load, landed_loads, reject, release_watermarks
 from include.warehouse.outcomes import attempt, record
 
 log = logging.getLogger(__name__)
@@ -31,21 +34,27 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class AuditReport:
-    """How many loads were accepted and rejected, and what became of the rows of the accepted ones."""
+    """How many loads were accepted and rejected, and what became of the rows of the accepted ones.
+
+    `set_aside` names the sources whose rows went to quarantine as a whole, and of which load; it counts nothing, so it
+    is no part of a comparison.
+    """
 
     accepted: int = 0
     rejected: int = 0
     inserted: int = 0
     duplicates: int = 0
     quarantined: int = 0
+    set_aside: tuple[str, ...] = field(default=(), compare=False)
 
     def __str__(self) -> str:
         if not self.accepted and not self.rejected:
             return "no new load, nothing to do"
         rejected = f", {self.rejected} loads rejected" if self.rejected else ""
+        aside = "".join(f", {one} was set aside" for one in self.set_aside)
         return (
             f"{self.accepted} loads accepted: {self.inserted} rows inserted, {self.duplicates} duplicates, "
-            f"{self.quarantined} quarantined{rejected}"
+            f"{self.quarantined} quarantined{rejected}{aside}"
         )
 
 
@@ -64,6 +73,7 @@ def audit(settings: Settings, *, run_id: str | None = None, now: datetime | None
         step = _Step(settings, conn, held, now or datetime.now(UTC), run_id)
         for load in landed_loads(conn):
             step.take(load)
+        release_watermarks(conn, held)
         report = step.report()
         this.row_count = report.inserted
         this.detail = asdict(report)
@@ -107,6 +117,7 @@ class _Step:
         self.settings, self.conn, self.held, self.now, self.run_id = settings, conn, held, now, run_id
         self.limits: Limits | None = None
         self.accepted: list[Accepted] = []
+        self.set_aside: list[str] = []
         self.rejections: list[str] = []
         self.unbalanced: list[str] = []
 
@@ -117,10 +128,11 @@ class _Step:
             sum(one.inserted for one in self.accepted),
             sum(one.duplicates for one in self.accepted),
             sum(one.quarantined for one in self.accepted),
+            tuple(self.set_aside),
         )
 
     def take(self, load: Load) -> None:
-        """Accept the load or reject it."""
+        """Accept the load, but for the sources that are set aside, or reject it."""
         started = perf_counter()
         verdict = self._judge(load)
         if verdict.is_rejected:
@@ -129,6 +141,8 @@ class _Step:
         for note in verdict.failures:
             if note.rule.level == "note":
                 log.warning("load %d (%s): %s", load.load_id, load.origin, note)
+        for said in _asides(verdict):
+            log.warning("load %d (%s): %s", load.load_id, load.origin, said)
         try:
             self._accept(load, verdict, started)
         except BalanceError as error:
@@ -136,9 +150,9 @@ class _Step:
             record(self.conn, "audit_load", False, run_id=self.run_id, error=str(error), detail=_about(load))
 
     def accept_by_hand(self, load: Load) -> None:
-        """Accept the load whatever its batch is like."""
+        """Accept the load whatever its batch, or that of a source, is like."""
         started = perf_counter()
-        verdict = self._judge(load)
+        verdict = replace(self._judge(load), set_aside={})
         if verdict.unreadable:
             raise LedgerError(f"load {load.load_id} ({load.origin}) cannot be brought in: {verdict.unreadable}")
         self._accept(load, verdict, started)
@@ -151,21 +165,27 @@ class _Step:
             return judge(self.conn, facts, self.limits)
 
     def _accept(self, load: Load, verdict: Verdict, started: float) -> None:
-        self._publish(load, verdict, "accepted")
-        bad = [BadRow(line, reason) for line, reason in verdict.bad_rows.items()]
+        docs = self._publish(load, verdict, "accepted")
+        bad = [BadRow(line, reason) for line, reason in verdict.quarantine.items()]
+        aside = verdict.set_aside
         with self.conn.transaction():
-            accepted = accept(self.conn, self.held, load.load_id, bad, was=load.state)
+            accepted = accept(
+                self.conn, self.held, load.load_id, bad, was=load.state, set_aside=aside,
+                failures=verdict.as_json() if aside else None,
+            )  # fmt: skip
+            insert_alerts(self.conn, [_aside(load, verdict, source, docs) for source in aside])
             record(
                 self.conn, "audit_load", True, run_id=self.run_id, row_count=accepted.inserted,
                 seconds=perf_counter() - started,
                 detail=_about(load) | {
                     "duplicates": accepted.duplicates, "quarantined": accepted.quarantined,
                     "failed": [failure.rule.name for failure in verdict.failures],
-                },
+                } | ({"set_aside": dict(aside)} if aside else {}),
             )  # fmt: skip
             crash_point("before_audit_commit")
         crash_point("after_audit_commit")
         self.accepted.append(accepted)
+        self.set_aside += [f"{source} of load {load.load_id}" for source in aside]
 
     def _reject(self, load: Load, verdict: Verdict, started: float) -> None:
         said = _rejection(load, verdict, self._publish(load, verdict, "rejected"))
@@ -197,6 +217,7 @@ class _Step:
 
 def _page(load: Load, verdict: Verdict, state: str, at: datetime) -> Page:
     bad = load.quarantined_count + len(verdict.bad_rows)
+    aside = "".join(f", {source} was set aside" for source in verdict.set_aside)
     by_hand = ", accepted by hand" if load.state == "rejected" else ""
     return Page(
         folder="loads",
@@ -204,10 +225,34 @@ def _page(load: Load, verdict: Verdict, state: str, at: datetime) -> Page:
         title=f"Load {load.load_id}",
         at=at,
         state=state,
-        summary=f"{load.read_count} rows read, {bad} of them bad{by_hand}",
+        summary=f"{load.read_count} rows read, {bad} of them bad{aside}{by_hand}",
         origin=load.origin,
-        reasons=[*verdict.reasons, *(str(one) for one in verdict.failures if one.rule.level == "note")],
+        reasons=[
+            *_asides(verdict),
+            *verdict.reasons,
+            *(str(one) for one in verdict.failures if one.rule.level == "note"),
+        ],
     )
+
+
+def _asides(verdict: Verdict) -> list[str]:
+    return [f"{source} was set aside: {broken}" for source, broken in verdict.set_aside.items()]
+
+
+def _aside(load: Load, verdict: Verdict, source: str, docs: Path) -> Alert:
+    message = "\n".join(
+        [
+            f"{source} was set aside in load {load.load_id}: its {len(verdict.lines.get(source, ()))} rows from "
+            f"{load.origin} are in quarantine, the other sources came in:",
+            f"  {verdict.set_aside[source]}",
+            f"Data docs: {docs} (in the Airflow UI: Browse, Data docs). "
+            f"`quantstream loads show {load.load_id}` shows it.",
+        ]
+    )
+    return Alert(
+        rule="source_set_aside", category="operations", severity="critical", discriminator=f"{load.origin} {source}",
+        message=message,
+    )  # fmt: skip
 
 
 def _rejection(load: Load, verdict: Verdict, docs: Path) -> str:

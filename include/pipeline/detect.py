@@ -9,14 +9,16 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
+from itertools import chain
 from typing import Any
 
 import psycopg
 
 from include.crashpoints import crash_point
 from include.detection.config import Detection, load_detection
+from include.detection.divergence import evaluate_closes, longest_run, to_divergence_alert
 from include.detection.engine import evaluate, to_alert
-from include.detection.reading import read_candles, read_queue, settle_queue, symbols_between
+from include.detection.reading import read_candles, read_closes, read_queue, settle_queue, symbols_between
 from include.events import Window
 from include.instruments import known_instruments
 from include.settings import Settings
@@ -69,14 +71,20 @@ def flags(settings: Settings, window: Window) -> list[dict[str, object]]:
     """Every final candle that starts in the window and that a rule points at, whether or not it became an alert.
 
     One row per rule and candle, as `Finding` has it: rule, symbol, candle_start, direction, value, threshold, close,
-    severity, and is_start (true where the excursion begins: only those are alerts). Ordered by candle, symbol, rule.
+    severity, is_start (true where the excursion begins: only those are alerts) and source. Ordered by candle, symbol,
+    rule and source.
     """
     with connect(settings) as conn:
         detection, asset_classes = _rules(conn, settings)
         with conn.transaction():
-            batches = read_candles(conn, symbols_between(conn, window))
-            found = [asdict(finding) for part in evaluate(batches, detection, asset_classes) for finding in part]
-    return sorted(found, key=lambda row: (row["candle_start"], row["symbol"], row["rule"]))
+            queue = symbols_between(conn, window)
+            closes = read_closes(conn, queue, longest_run(detection))
+            parts = chain(
+                evaluate(read_candles(conn, queue), detection, asset_classes),
+                evaluate_closes(closes, detection, asset_classes),
+            )
+            found = [asdict(finding) for part in parts for finding in part]
+    return sorted(found, key=lambda row: (row["candle_start"], row["symbol"], row["rule"], row["source"]))
 
 
 def _detect(conn: psycopg.Connection, detection: Detection, asset_classes: Mapping[str, str]) -> DetectReport:
@@ -94,6 +102,9 @@ def _detect(conn: psycopg.Connection, detection: Detection, asset_classes: Mappi
 
     for findings in evaluate(counted(), detection, asset_classes):
         alerts += insert_alerts(conn, [to_alert(finding) for finding in findings if finding.is_start])
+    closes = read_closes(conn, queue, longest_run(detection))
+    for findings in evaluate_closes(closes, detection, asset_classes):
+        alerts += insert_alerts(conn, [to_divergence_alert(finding) for finding in findings if finding.is_start])
     settle_queue(conn, queue)
     return DetectReport(len(queue), candles, alerts, sum(1 for queued in queue if queued.wait_from is not None))
 

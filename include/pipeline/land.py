@@ -8,179 +8,204 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Final
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
 
-from include.alerts import Alert, Severity
 from include.aws import client
 from include.crashpoints import crash_point
 from include.errors import StreamError
 from include.events import iso
 from include.lake import raw
+from include.pipeline.landing import STEP, Landing, Reading
+from include.pipeline.raw_objects import cut, lines
+from include.pipeline.stream_losses import lose, notice_another_stream, notice_shards_that_are_gone, say_trimmed
+from include.pipeline.sweep import sweep
 from include.settings import Settings
 from include.stream import consumer
 from include.stream.consumer import Record, RecordsGoneError, StreamInfo
 from include.warehouse import ranges
-from include.warehouse.alerts import insert_alerts
 from include.warehouse.db import connect
-from include.warehouse.leases import Lease, lease
-from include.warehouse.outcomes import attempt, record
+from include.warehouse.leases import lease
+from include.warehouse.outcomes import attempt
 from include.warehouse.ranges import StreamRange
-
-if TYPE_CHECKING:
-    from mypy_boto3_kinesis import KinesisClient
-    from mypy_boto3_s3 import S3Client
 
 log = logging.getLogger(__name__)
 
-STEP: Final = "land"
-_HOUR: Final = timedelta(hours=1)
-_CLOCKS: Final = timedelta(seconds=5)  # how far the stream's clock may be ahead of ours
+_PAGE_BYTES: Final = 8 * 1024 * 1024  # what a thread reads of its shard before it goes on to pack it
 
 
 @dataclass(frozen=True, slots=True)
 class LandReport:
     """What one landing did. `finished`: ranges that a dead process had left open.
 
-    `lost`: records of ranges that could not be read again; what the stream still held of them is landed in new ranges.
+    `records` are the stream's, `events` what they hold. `lost`: records of ranges that could not be read again; what
+    the stream still held of them is landed in new ranges. `millis_behind`: how far the shard that is furthest behind
+    was from its tip at the end; `records_behind`: about how many events wait in all shards (Kinesis does not tell: it
+    is that time, at the rate at which those just read had arrived).
     """
 
     objects: int = 0
     records: int = 0
+    events: int = 0
     bytes: int = 0
     finished: int = 0
     lost: int = 0
     millis_behind: int = 0
+    records_behind: int = 0
+
+    @property
+    def seconds_behind(self) -> float:
+        return self.millis_behind / 1000
 
     def __str__(self) -> str:
         more = f", {self.finished} finished for a process that died" if self.finished else ""
         more += f", {self.lost} LOST" if self.lost else ""
-        more += f", {self.millis_behind / 1000:g} s behind" if self.millis_behind else ""
-        return f"{self.records} records in {self.objects} objects ({self.bytes} bytes){more}"
-
-
-@dataclass(slots=True)
-class _Landing:
-    """One landing at work: what it works with, and what it has done so far."""
-
-    settings: Settings
-    lease: Lease
-    kinesis: KinesisClient
-    s3: S3Client
-    run_id: str | None
-    report: LandReport = field(default_factory=LandReport)
-    losses: list[str] = field(default_factory=list)
-
-    def count(self, **more: int) -> None:
-        self.report = replace(self.report, **{name: getattr(self.report, name) + n for name, n in more.items()})
+        if self.millis_behind:
+            more += f", {self.seconds_behind:g} s or about {self.records_behind} events behind"
+        return f"{self.events} events of {self.records} records in {self.objects} objects ({self.bytes} bytes){more}"
 
 
 def land(settings: Settings, *, run_id: str | None = None) -> LandReport:
-    """Land what arrived in the stream until now, shard by shard, parents before children.
+    """Land what arrived in the stream until now: several shards at a time, parents before children.
 
-    Raises LeaseHeldError if it runs already, StreamError if the stream cannot be read or let go of records that were
-    promised an object (all others are landed first, the loss is an outcome and an operations alert; the next run goes
-    on behind it), LakeError, LakeConflictError. Safe to repeat.
+    One landing takes `land_max_records` events at the most, divided fairly among the shards; the next one goes on
+    behind them. A shard that cannot be read does not hold up the others.
+
+    Raises LeaseHeldError if it runs already, StreamError if a shard cannot be read or the stream let go of records that
+    were promised an object (all others are landed first, the loss is an outcome and an operations alert; the next run
+    goes on behind it), LakeError, LakeConflictError. Safe to repeat.
     """
     with (
         connect(settings) as conn,
         attempt(conn, STEP, run_id=run_id) as this,
         lease(conn, STEP, seconds=settings.lease_seconds) as held,
     ):
-        work = _Landing(settings, held, client(settings, "kinesis"), client(settings, "s3"), run_id)
+        work = Landing(settings, held, client(settings, "kinesis"), client(settings, "s3"), run_id)
         stream = consumer.describe(work.kinesis, settings.stream)
         _finish_intended(work, stream)
-        _notice_another_stream(work, stream)
-        _notice_what_was_trimmed(work, stream)
-        unfinished: set[str] = set()
-        for shard in stream.shards:
-            # The records of its parents come first.
-            if not unfinished.isdisjoint(shard.parents) or not _land_shard(work, stream, shard.shard_id):
-                unfinished.add(shard.shard_id)
-        report = work.report
-        this.row_count = report.records
-        this.detail |= {"objects": report.objects, "bytes": report.bytes, "millis_behind": report.millis_behind}
-        if work.losses:
-            raise StreamError("\n".join([*work.losses, "Everything else is landed, the next run goes on behind it."]))
+        notice_another_stream(work, stream)
+        notice_shards_that_are_gone(work, stream)
+        work.started = datetime.now(UTC)
+        readings = sweep(work, stream, _land_shard)
+        now = datetime.now(UTC)
+        behind = [reading.behind(now) for reading in readings]
+        report = LandReport(
+            **work.counts,
+            millis_behind=max((millis for millis, _ in behind), default=0),
+            records_behind=sum(events for _, events in behind),
+        )
+        this.row_count = report.events
+        this.detail |= {
+            "objects": report.objects, "records": report.records, "bytes": report.bytes,
+            "millis_behind": report.millis_behind, "records_behind": report.records_behind,
+            "shards": {reading.shard.shard_id: reading.as_json(now) for reading in readings},
+        }  # fmt: skip
+        log.info("land: %s", report)
+        _raise_failures(work, readings)
     return report
 
 
-def _land_shard(work: _Landing, stream: StreamInfo, shard_id: str) -> bool:
-    """Land what is there; True if the shard is closed and read to its end."""
-    settings = work.settings
-    started = datetime.now(UTC)
-    read_until: datetime | None = None
-    after = ranges.position(work.lease.conn, stream.name, stream.created_at, shard_id)
-    while True:
-        with work.lease.kept():
-            batch = consumer.read_batch(
-                work.kinesis, stream.name, shard_id, after, settings.batch_max_records, settings.batch_max_bytes
-            )
-        for records, lines in _objects(batch.records, settings.batch_max_bytes):
-            first, last = records[0], records[-1]
-            key = raw.object_key(stream.name, shard_id, first.sequence_number, last.sequence_number, first.arrived_at)
-            crash_point("before_intent")
+def _raise_failures(work: Landing, readings: Iterable[Reading]) -> None:
+    errors = [reading.error for reading in readings if reading.error is not None]
+    if work.losses:
+        said = [*work.losses, *map(str, errors), "Everything else is landed, the next run goes on behind it."]
+        raise StreamError("\n".join(said))
+    if len(errors) == 1:
+        raise errors[0]
+    if errors:
+        raise type(errors[0])("\n".join(map(str, errors)))
+
+
+def _land_shard(work: Landing, stream: StreamInfo, reading: Reading, allowed: int) -> int:
+    """Land what is there of a shard, but no more than `allowed` events (and the rest of a record); how many it was."""
+    settings, shard_id, before = work.settings, reading.shard.shard_id, reading.events
+    records = _limited(_records(work, stream, reading), reading, before + allowed)
+    for one in cut(records, max_events=settings.batch_max_records, max_bytes=settings.batch_max_bytes):
+        first, last = one.first.sequence_number, one.last.sequence_number
+        crash_point("before_intent")
+        with work.database:
             intended = ranges.intend(
                 work.lease,
                 stream=stream.name,
                 stream_created_at=stream.created_at,
                 shard_id=shard_id,
-                from_sequence=first.sequence_number,
-                to_sequence=last.sequence_number,
-                record_count=len(records),
-                arrived_at=first.arrived_at,
-                s3_key=key,
+                from_sequence=first,
+                to_sequence=last,
+                record_count=one.records,
+                event_count=one.events,
+                arrived_at=one.first.arrived_at,
+                s3_key=raw.object_key(stream.name, shard_id, first, last, one.first.arrived_at),
             )
-            crash_point("after_intent")
-            _put(work, intended, lines)
-            after, read_until = last.sequence_number, last.arrived_at
-        work.lease.renew()
-        if batch.caught_up or not batch.records or (read_until and read_until > started + _CLOCKS):
-            break
-    if batch.caught_up:
-        read_until = started
-    if read_until:
-        ranges.note_read(work.lease, stream.name, stream.created_at, shard_id, read_until)
-    if batch.millis_behind > work.report.millis_behind:
-        work.report = replace(work.report, millis_behind=batch.millis_behind)
-    return batch.closed
+        crash_point("after_intent")
+        _put(work, intended, one.body())
+    _note(work, stream, reading)
+    return reading.events - before
 
 
-def _objects(records: Iterable[Record], max_bytes: int) -> Iterator[tuple[list[Record], list[bytes]]]:
-    """Cut records into objects: one arrival hour each, at most `max_bytes` of lines (or a single line)."""
-    within: list[Record] = []
-    lines: list[bytes] = []
-    size, hour = 0, datetime.min.replace(tzinfo=UTC)
-    for one in records:
-        line = _line(one)
-        if not hour <= one.arrived_at < hour + _HOUR or size + len(line) > max_bytes:
-            if within:
-                yield within, lines
-            within, lines, size = [], [], 0
-            hour = one.arrived_at.replace(minute=0, second=0, microsecond=0)
-        within.append(one)
-        lines.append(line)
-        size += len(line)
-    if within:
-        yield within, lines
+def _records(work: Landing, stream: StreamInfo, reading: Reading) -> Iterator[Record]:
+    """The records of a shard, from where it was left until nothing more is there."""
+    shard_id, settings = reading.shard.shard_id, work.settings
+    with work.database:
+        after = ranges.position(work.lease.conn, stream.name, stream.created_at, shard_id)
+        known = ranges.read_until(work.lease.conn, stream.name).get((stream.created_at, shard_id), stream.created_at)
+    reading.read_until = max(reading.read_until, known)  # a child knows it since its parent is drained
+    reading.is_unread = after is None and reading.read_until <= stream.created_at
+    while not work.stop.is_set():
+        batch = consumer.read_batch(
+            work.kinesis, stream.name, shard_id, after, settings.batch_max_records,
+            min(settings.batch_max_bytes, _PAGE_BYTES),
+        )  # fmt: skip
+        if batch.records:
+            work.same_stream.check(work.kinesis, stream)
+            after = batch.records[-1].sequence_number
+        yield from batch.records
+        if not reading.is_unread:  # an empty shard that nobody looked at before has lost nothing that we know of
+            reading.came(batch.read_at)
+        reading.millis_behind = batch.millis_behind
+        reading.is_caught_up, reading.is_closed = batch.caught_up, batch.closed
+        if batch.caught_up or not batch.records or reading.passed(work.started):
+            return
 
 
-def _line(one: Record) -> bytes:
-    return raw.line(one.data, one.sequence_number, one.arrived_at)
+def _limited(records: Iterable[Record], reading: Reading, most: int) -> Iterator[tuple[Record, list[bytes]]]:
+    """Records with their lines, until a landing has taken `most` events of the shard; at least one record."""
+    reading.is_cut = reading.is_over = False
+    for record in records:
+        if reading.events >= most:
+            reading.is_cut, reading.is_caught_up, reading.is_closed = True, False, False
+            return
+        its_lines = lines(record)
+        reading.take(record, len(its_lines))
+        yield record, its_lines
+    reading.is_over = True
 
 
-def _put(work: _Landing, intended: StreamRange, lines: list[bytes]) -> None:
-    body = raw.encode(lines)
+def _note(work: Landing, stream: StreamInfo, reading: Reading) -> None:
+    """Write down how far the shard is read, and whether that is its end."""
+    shard = reading.shard
+    with work.database:
+        if reading.trimmed is not None:
+            say_trimmed(work, stream, shard.shard_id, *reading.trimmed)
+            reading.trimmed = None
+        until = reading.until(work.started)
+        if until is not None:
+            ranges.note_read(work.lease, stream.name, stream.created_at, shard.shard_id, until)
+        if reading.is_closed and shard.closed:  # a shard that was closed just now has children that nobody knows yet
+            children = [one.shard_id for one in stream.shards if shard.shard_id in one.parents]
+            ranges.note_drained(work.lease, stream.name, stream.created_at, shard.shard_id, children)
+
+
+def _put(work: Landing, intended: StreamRange, body: bytes) -> None:
     crash_point("before_put_object")
-    with work.lease.kept():
-        stored = raw.put_once(work.s3, work.settings.bucket, intended.s3_key, body)
+    stored = raw.put_once(work.s3, work.settings.bucket, intended.s3_key, body)
     crash_point("after_put_object")
-    ranges.mark_landed(work.lease, intended, stored.sha256)
-    work.count(objects=1, records=len(lines), bytes=len(body))
+    with work.database:
+        ranges.mark_landed(work.lease, intended, stored.sha256)
+        work.counts.update(objects=1, records=intended.record_count, events=intended.event_count, bytes=len(body))
 
 
-def _finish_intended(work: _Landing, stream: StreamInfo) -> None:
+def _finish_intended(work: Landing, stream: StreamInfo) -> None:
     """Land the ranges that a process wrote down before it died, of this stream or of one before it."""
     for intended in ranges.in_state(work.lease.conn, "intended"):
         try:
@@ -195,64 +220,14 @@ def _finish_intended(work: _Landing, stream: StreamInfo) -> None:
         except RecordsGoneError as gone:
             sha256 = raw.find(work.s3, work.settings.bucket, intended.s3_key)
             if sha256 is None:
-                _lose(work, intended, str(gone))
+                lose(work, intended, str(gone))
                 continue
             ranges.mark_landed(work.lease, intended, sha256)  # the object was put before the process died
         else:
-            _put(work, intended, [_line(one) for one in batch.records])
-        work.count(finished=1)
+            packer = raw.Packer()
+            for record in batch.records:
+                packer.add(lines(record))
+            with work.lease.kept():
+                _put(work, intended, packer.body())
+        work.counts["finished"] += 1
         work.lease.renew()
-
-
-def _lose(work: _Landing, intended: StreamRange, why: str) -> None:
-    """Say it, everywhere: the state of the range, an outcome, an operations alert, and the error at the end."""
-    said = f"{intended} can no longer be read and has no object in the lake: {why}"
-    log.error(said)
-    with work.lease.conn.transaction():
-        ranges.mark_lost(work.lease, intended)
-        _report_loss(work, said, "critical", f"range {intended.range_id}", {"lost": str(intended)})
-    work.count(lost=intended.record_count)
-    work.losses.append(said)
-
-
-def _notice_another_stream(work: _Landing, stream: StreamInfo) -> None:
-    """A stream of this name that was made at another time is read from its beginning; say so, once."""
-    known = ranges.read_until(work.lease.conn, stream.name)
-    made = {created_at for created_at, _ in known}
-    if not made or stream.created_at in made:
-        return
-    read_until = max(until for (created_at, _), until in known.items() if created_at == max(made))
-    said = (
-        f"the stream {stream.name} was made again at {iso(stream.created_at)} (before: {iso(max(made))}) and is read "
-        f"from its beginning; what arrived in the old one after {iso(read_until)} was not landed"
-    )
-    log.warning(said)
-    with work.lease.conn.transaction():
-        for shard in stream.shards:
-            ranges.note_read(work.lease, stream.name, stream.created_at, shard.shard_id, stream.created_at)
-        _report_loss(work, said, "warning", f"stream {iso(stream.created_at)}", {"read_until": iso(read_until)})
-
-
-def _notice_what_was_trimmed(work: _Landing, stream: StreamInfo) -> None:
-    """A shard that was not read for longer than the stream keeps records may have lost some; say so, once."""
-    horizon = datetime.now(UTC) - stream.retention
-    known = ranges.read_until(work.lease.conn, stream.name)
-    for shard in stream.shards:
-        until = known.get((stream.created_at, shard.shard_id))
-        if until is None or until >= horizon:
-            continue
-        said = (
-            f"{stream.name}/{shard.shard_id} was not read from {iso(until)} on, longer than it keeps records "
-            f"({stream.retention}); what arrived before {iso(horizon)} is gone, if anything did"
-        )
-        log.warning(said)
-        with work.lease.conn.transaction():
-            ranges.note_read(work.lease, stream.name, stream.created_at, shard.shard_id, horizon)
-            about = {"from": iso(until), "until": iso(horizon)}
-            _report_loss(work, said, "warning", f"{stream.name}/{shard.shard_id} {iso(until)}", about)
-
-
-def _report_loss(work: _Landing, said: str, severity: Severity, what: str, detail: dict[str, str]) -> None:
-    """An outcome and an operations alert, in the caller's transaction."""
-    record(work.lease.conn, STEP, False, run_id=work.run_id, error=said, detail=detail)
-    insert_alerts(work.lease.conn, [Alert("stream_loss", "operations", severity, said, discriminator=what)])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
@@ -92,10 +91,10 @@ def load_object(
         lease(conn, STEP, seconds=settings.lease_seconds) as held,
     ):
         with held.kept():
-            parsed = loader.parse(raw.read_lines(client(settings, "s3"), settings.bucket, key))
+            lines = raw.read_lines(client(settings, "s3"), settings.bucket, key)
         with conn.transaction():
             held.fence()
-            report = LoadReport().plus(loader.store(conn, parsed, origin=origin or key, is_live=is_live))
+            report = LoadReport().plus(loader.store(conn, lines, origin=origin or key, is_live=is_live))
             crash_point("before_load_commit")
         crash_point("after_load_commit")
         this.row_count = report.events
@@ -105,20 +104,23 @@ def load_object(
 def _load_range(held: Lease, s3: S3Client, bucket: str, range_: StreamRange) -> loader.Loaded:
     with held.kept():
         lines = raw.read_lines(s3, bucket, range_.s3_key, sha256=range_.sha256)
-        parsed = loader.parse(_counted(lines, range_))
     with held.conn.transaction():
         held.fence()
-        loaded = loader.store(held.conn, parsed, origin=range_.s3_key, is_live=True)
-        ranges.mark_loaded(held, range_, parsed.arrived_at or range_.arrived_at)
+        loaded = loader.store(held.conn, lines, origin=range_.s3_key, is_live=True)
+        if loaded.is_new:
+            _check(loaded, range_)
+            marks = {mark: arrived_at or range_.arrived_at for mark, arrived_at in loaded.marks.items()}
+            ranges.hold_watermarks(held.conn, range_, loaded.load_id, marks)
+        ranges.mark_loaded(held, range_, loaded.arrived_at or range_.arrived_at)
         crash_point("before_load_commit")
     crash_point("after_load_commit")
     return loaded
 
 
-def _counted(lines: Iterator[tuple[int, bytes]], range_: StreamRange) -> Iterator[tuple[int, bytes]]:
-    """The lines, and an error behind them if they are not as many as the range has records."""
-    count = 0
-    for count, line in lines:
-        yield count, line
-    if count != range_.record_count:
-        raise LakeError(f"{range_.s3_key} has {count} lines, but its range has {range_.record_count} records")
+def _check(loaded: loader.Loaded, range_: StreamRange) -> None:
+    """Raise LakeError, so that nothing is loaded, if the object does not hold what was written down of it."""
+    if (loaded.lines, loaded.records) != (range_.event_count, range_.record_count):
+        raise LakeError(
+            f"{range_.s3_key} has {loaded.lines} lines of {loaded.records} records, but its range has "
+            f"{range_.event_count} events of {range_.record_count} records"
+        )

@@ -20,13 +20,17 @@ _SHOWN: Final = 60
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A rule that does not hold: `observed` as text for people, `lines` the line numbers of the rows that break it."""
+    """A rule that does not hold: `observed` as text for people, `lines` the line numbers of the rows that break it.
+
+    Where rows are no lines, `parts` says what was observed of each one that breaks it.
+    """
 
     rule: Rule
     observed: str
     lines: tuple[int, ...] = ()
     reasons: tuple[str, ...] = ()
     value: float | None = None
+    parts: tuple[tuple[str, str], ...] = ()
 
     @property
     def rejects(self) -> bool:
@@ -70,17 +74,20 @@ def check(subject: str, asset: str, frame: pd.DataFrame, key: str, parameters: M
     A rule that cannot be evaluated has failed: its batch is not to be trusted.
     """
     context = _context()
-    batch = (
+    from great_expectations.validator.v1_validator import Validator
+
+    whole = (
         context.data_sources.add_pandas("warehouse")
         .add_dataframe_asset(asset)
         .add_batch_definition_whole_dataframe(subject)
-        .get_batch({"dataframe": frame})
     )
-    result = batch.validate(
-        suite(subject),
+    # What `Batch.validate` does, without making the batch (and a fingerprint of the whole frame) twice.
+    validator = Validator(
+        batch_definition=whole,
+        batch_parameters={"dataframe": frame},
         result_format={"result_format": "COMPLETE", "unexpected_index_column_names": [key]},
-        expectation_parameters=dict(parameters),
     )
+    result = validator.validate_expectation_suite(suite(subject), dict(parameters))
     failed = tuple(_failure(one, frame, key) for one in result.results if not one.success)
     return Checked(failed, result)
 
@@ -126,7 +133,8 @@ def _failure(outcome: Any, frame: pd.DataFrame, key: str) -> Failure:
     found = [(name, _shown(columns, values)) for name, *values in picked.itertuples(index=False, name=None)]
     if broken.level != "row" or key != LINE:
         value = float(picked[columns[0]].iloc[0]) if len(columns) == 1 else None
-        return Failure(broken, _examples([f"{name}: {text}" for name, text in found]), value=value)
+        parts = tuple((str(name), text) for name, text in found)
+        return Failure(broken, _examples([f"{name}: {text}" for name, text in parts]), value=value, parts=parts)
     check_name = f"{expectation_name(broken)}({broken.columns})"
     return Failure(
         broken,

@@ -81,6 +81,9 @@ from (
     select case resolution when '1m' then 'bar' else 'kept' end, load_id, symbol, source, event_time, vendor_id
     from intermediate.int_bars__unioned
     where is_accepted and load_id = any(%(loads)s)
+    union all
+    select 'action', load_id, symbol, source, event_time, vendor_id from intermediate.int_actions__unioned
+    where is_accepted and load_id = any(%(loads)s)
 ) as n
 left join lateral (
     (select true as found from marts.quotes as m
@@ -93,6 +96,10 @@ left join lateral (
     (select true from marts.candles_1m as m
      where n.kind = 'bar' and (m.symbol, m.candle_start, m.source)
          = (n.symbol, date_trunc('minute', n.event_time), n.source) limit 1)
+    union all
+    (select true from marts.corporate_actions as m
+     where n.kind = 'action'
+       and (m.symbol, m.event_time, m.source, m.vendor_id) = (n.symbol, n.event_time, n.source, n.vendor_id) limit 1)
     union all
     (select true where n.kind = 'kept')
 ) as in_mart on true

@@ -1,6 +1,7 @@
 """The rules of the audits, in one place: a table of facts that Great Expectations carries out.
 
-A rule on rows sends the rows that break it to quarantine; a rule on a batch rejects the whole load; a note only tells.
+A rule on rows sends the rows that break it to quarantine; a rule on a batch rejects the whole load, or sets the source
+that breaks it aside where others of the load are fine; a note only tells.
 What differs from audit to audit (the time, the symbols, the limits) is a parameter, filled in when a load is judged.
 """
 
@@ -13,13 +14,13 @@ from functools import cache
 from typing import Any, Final, Literal
 
 Level = Literal["row", "batch", "note"]
-Subject = Literal["quote", "trade", "bar", "load", "candle", "reconciliation"]
+Subject = Literal["quote", "trade", "bar", "action", "load", "candle", "reconciliation"]
 
 _LARGEST: Final = sys.float_info.max
 _REPEATS: Final = 0.5
 
-QUOTE, TRADE, BAR = ("quote",), ("trade",), ("bar",)
-EVENTS, PRICED = ("quote", "trade", "bar"), ("quote", "trade")
+QUOTE, TRADE, BAR, ACTION = ("quote",), ("trade",), ("bar",), ("action",)
+EVENTS, TIMED, PRICED = ("quote", "trade", "bar", "action"), ("quote", "trade", "bar"), ("quote", "trade")
 LOAD, CANDLE, RECONCILIATION = ("load",), ("candle",), ("reconciliation",)
 OHLC = ("bar", "candle")
 
@@ -90,10 +91,12 @@ RULES: Final[tuple[Rule, ...]] = (
     _there("event_time_is_there", EVENTS, "event_time", "the event_time is required"),
     # Not "in set": Great Expectations copies a set of a thousand symbols a hundred times.
     _there("symbol_is_known", EVENTS, "instrument", "the symbol is not among the instruments", shown="symbol"),
-    _between("event_time_is_not_in_the_future", EVENTS, "event_time", "the event_time is in the future",
+    # A corporate action is announced before its day, and told again after it.
+    _between("event_time_is_not_in_the_future", TIMED, "event_time", "the event_time is in the future",
              max_value=_parameter("latest_time")),
-    _between("live_event_is_not_too_old", EVENTS, "live_event_time",
-             "a live event is not older than what the stream keeps", min_value=_parameter("earliest_time")),
+    _between("live_event_is_not_too_old", TIMED, "live_event_time",
+             "a live event is not older than what the stream keeps, counted from its market's last close",
+             min_value=_parameter("earliest_time")),
     # Quotes and trades
     _number("price", PRICED, "price"),
     _positive("price", PRICED, "price"),
@@ -104,6 +107,9 @@ RULES: Final[tuple[Rule, ...]] = (
     Rule("resolution_is_known", BAR, "row", "ExpectColumnValuesToBeInSet",
          {"column": "resolution", "value_set": ["1m", "5m", "1h", "1d"]}, "the resolution must be 1m, 5m, 1h or 1d"),
     _there("resolution_is_there", BAR, "resolution", "the resolution is required"),
+    Rule("session_is_known", BAR, "row", "ExpectColumnValuesToBeInSet",
+         {"column": "session", "value_set": ["pre", "regular", "post"]},
+         "the session must be pre, regular or post, or not be said"),
     *(_number(name, OHLC, name) for name in ("open", "high", "low", "close")),
     _positive("low", OHLC, "low"),
     _not_below("high_is_not_below_low", OHLC, "high", "low", "the high must not be below the low"),
@@ -113,6 +119,15 @@ RULES: Final[tuple[Rule, ...]] = (
     _not_below("close_is_not_below_low", OHLC, "close", "low", "the close must lie inside low and high"),
     _between("volume_is_not_negative", OHLC, "volume", "the volume must not be below 0",
              min_value=0, max_value=_LARGEST),
+    # Corporate actions: a split has a ratio, a dividend an amount
+    _there("action_is_there", ACTION, "action", "the action is required"),
+    Rule("action_is_known", ACTION, "row", "ExpectColumnValuesToBeInSet",
+         {"column": "action", "value_set": ["split", "dividend"]}, "the action must be split or dividend"),
+    _there("extent_is_a_number", ACTION, "extent",
+           "the ratio of a split or the amount of a dividend must be there and be a finite number"),
+    _between("extent_is_positive", ACTION, "extent",
+             "the ratio of a split or the amount of a dividend must be above 0 and finite",
+             min_value=0, strict_min=True, max_value=_LARGEST),
     # The load as a whole
     _between("load_is_not_empty", LOAD, "read_rows", "a load brings at least one row", "batch", min_value=1),
     _equal("no_row_is_missing", LOAD, "present_rows", "read_rows",

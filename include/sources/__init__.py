@@ -12,10 +12,19 @@ if TYPE_CHECKING:
 _CLASSES: Final = {
     "simulator": "include.sources.simulator:Simulator",
     "coingecko": "include.sources.coingecko:CoinGecko",
+    "yahoo": "include.sources.yahoo:Yahoo",
+    "alphavantage": "include.sources.alphavantage:AlphaVantage",
+    "polygon": "include.sources.polygon:Polygon",
+    "binance": "include.sources.binance:Binance",
+    "coinbase": "include.sources.coinbase:Coinbase",
+    "kraken": "include.sources.kraken:Kraken",
 }
 
 NAMES: Final = tuple(_CLASSES)
 """Sources that can be pulled every minute. (`replay` reads files and is started by hand.)"""
+
+ALWAYS_OPEN: Final = frozenset({"simulator"})
+"""Those whose class says `always_open`: known here without importing it, because DAG files ask."""
 
 
 def make(name: str, settings: Settings) -> Source[Any, Any]:

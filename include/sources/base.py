@@ -11,9 +11,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import ClassVar, Generic, TypeVar
 
-from include.events import Event, Window
+from include.errors import ConfigError
+from include.events import Event, Kind, Window
 from include.instruments import Instrument
 from include.settings import Settings
+from include.sources.gate import Gate, Limits, OpenGate
 
 Query = TypeVar("Query")
 Raw = TypeVar("Raw")
@@ -41,12 +43,22 @@ class Batch:
 
 
 class Source(ABC, Generic[Query, Raw]):
-    """One vendor and dataset. Subclasses set `name` and the three verbs."""
+    """One vendor. Subclasses set `name` and the three verbs.
+
+    `always_open`: it has quotes of every instrument around the clock, whatever the exchange's hours.
+    """
 
     name: ClassVar[str]
+    always_open: ClassVar[bool] = False
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        self.gate: Gate = OpenGate()  # whoever pulls sets the real one
+
+    @property
+    def limits(self) -> Limits:
+        """What the vendor's plan allows; not limited unless the source says otherwise."""
+        return Limits()
 
     @abstractmethod
     def query(self, window: Window, instruments: Sequence[Instrument]) -> Query:
@@ -60,11 +72,18 @@ class Source(ABC, Generic[Query, Raw]):
     def transform(self, query: Query, raw: Raw, received_at: datetime) -> Batch:
         """Pure: one answer to events and rejected parts."""
 
-    def fetch(self, window: Window, instruments: Sequence[Instrument]) -> Iterator[Batch]:
-        """All three verbs: one batch per answer, for those of the instruments that this source has."""
+    def history(self, window: Window, instruments: Sequence[Instrument], kind: Kind) -> Query:
+        """What is to be asked for a window of the past. Raises ConfigError if the vendor has none of this kind."""
+        raise ConfigError(f"{self.name} has no history of {kind}s")
+
+    def fetch(self, window: Window, instruments: Sequence[Instrument], history: Kind | None = None) -> Iterator[Batch]:
+        """All three verbs: one batch per answer, for those of the instruments that this source has.
+
+        The window is the minute that just ended, or, with `history`, any window of the past and that kind alone.
+        """
         known = [instrument for instrument in instruments if self.name in instrument.ids]
         if not known:
             return
-        query = self.query(window, known)
+        query = self.history(window, known, history) if history else self.query(window, known)
         for raw in self.extract(query):
             yield self.transform(query, raw, datetime.now(UTC))

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from include.errors import NotRunningError
+from include.pipeline.clock import pulled_intervals
+from include.pipeline.pace import pace
 from include.settings import Settings
 from include.stack.airflow import DAGS, url
 from include.stack.airflow_api import AirflowApi, Run
@@ -13,6 +15,7 @@ from include.stack.secrets import Secrets
 from include.stack.supervision import Supervisor
 
 _PATIENCE_SECONDS = 180.0
+_SOON = timedelta(minutes=1)
 
 
 def unpause(settings: Settings, secrets: Secrets) -> list[str]:
@@ -33,8 +36,11 @@ def unpause(settings: Settings, secrets: Secrets) -> list[str]:
 def wait_for_first_minute(settings: Settings, secrets: Secrets, supervisor: Supervisor) -> str:
     """Until each DAG has a good run that began after Airflow's start. Returns a line for the screen.
 
+    While every exchange of the sources is closed, nobody waits: the line says when the first one opens.
     Raises NotRunningError, saying which DAG is late and where to look.
     """
+    if closed := _closed(settings, datetime.now(UTC)):
+        return closed
     scheduler = supervisor.processes()["scheduler"]
     since = datetime.now(UTC).timestamp() - scheduler.uptime_seconds
     end = time.monotonic() + _PATIENCE_SECONDS
@@ -52,6 +58,22 @@ def wait_for_first_minute(settings: Settings, secrets: Secrets, supervisor: Supe
                     f"{url(settings)}/dags/{late[0]} or at `quantstream logs scheduler`; everything keeps running."
                 )
             time.sleep(0.5)
+
+
+def cadence_warning(settings: Settings) -> str | None:
+    """What to say if the cycles measured so far, be it one, take longer than the cadence."""
+    from include.warehouse.db import connect
+
+    with connect(settings) as conn:
+        found = pace(conn, datetime.now(UTC))
+    return None if found is None or found.fits(settings, enough=1) else found.warning(settings)
+
+
+def _closed(settings: Settings, now: datetime) -> str | None:
+    following = pulled_intervals(settings).first_from(now)
+    if following is None or following.start - now <= _SOON:
+        return None
+    return f"every exchange is closed; the first one opens {following.start:%A %Y-%m-%d at %H:%M} UTC"
 
 
 def _after(run: Run | None, since: float) -> bool:

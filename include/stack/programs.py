@@ -8,13 +8,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from include.feeds import NAMES as FEEDS
 from include.settings import PREFIX, ROOT, Settings
 from include.stack import local_aws, postgres
 from include.stack.layout import Layout
 
 MARKER: Final = "QUANTSTREAM_STACK"  # every process of a stack carries it, with the stack's home as value
 AIRFLOW: Final = ("api-server", "scheduler", "dag-processor", "triggerer")
-STOP_ORDER: Final = (("scheduler", "triggerer", "dag-processor"), ("api-server",), ("aws",), ("postgres",))
+COLLECTORS: Final = {exchange: f"collect-{exchange}" for exchange in FEEDS}
+STOP_ORDER: Final = (
+    tuple(COLLECTORS.values()),
+    ("scheduler", "triggerer", "dag-processor"),
+    ("api-server",),
+    ("aws",),
+    ("postgres",),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +40,8 @@ class Program:
 
 
 def programs(settings: Settings, *, airflow: bool) -> list[Program]:
-    """The programs that these settings ask for, in the order of their start."""
+    """The programs that these settings ask for, in the order of their start. Collectors come with Airflow, which lands
+    what they send."""
     layout = Layout(settings.home)
     found: list[Program] = []
     if settings.postgres == "embedded":
@@ -67,6 +76,15 @@ def programs(settings: Settings, *, airflow: bool) -> list[Program]:
                 stop_seconds=3,
                 start_seconds=3,
             ),
+        ]
+        found += [
+            Program(
+                COLLECTORS[exchange],
+                (sys.executable, "-m", "include.cli", "collect", exchange),
+                stop_seconds=40,  # it empties its buffer into the stream, or leaves it on disk
+                start_seconds=3,
+            )
+            for exchange in settings.collect
         ]
     return found
 

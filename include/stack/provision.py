@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import TypeVar
 
 from rich.console import Console
@@ -64,7 +65,7 @@ def provision_external(settings: Settings, console: Console, *, warm_up: bool = 
             make_pools(settings)
         if warm_up and past.wanted(settings):
             with steps.step("warm-up") as line:
-                line.say(past.bring_in(settings))
+                line.say(past.bring_in(settings, datetime.now(UTC)))
         steps.note(f"web UI: user {airflow.ADMIN}, password in {layout.airflow / 'passwords.json'}")
     return settings
 

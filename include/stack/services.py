@@ -14,7 +14,7 @@ from include.stack import airflow, local_aws, postgres
 from include.stack.airflow_api import AirflowApi
 from include.stack.layout import Layout, fingerprint
 from include.stack.local_aws import Provisioned
-from include.stack.programs import AIRFLOW
+from include.stack.programs import AIRFLOW, COLLECTORS
 from include.stack.secrets import Secrets
 from include.stack.supervision import Supervisor
 
@@ -55,12 +55,20 @@ def start_airflow(settings: Settings, supervisor: Supervisor) -> list[str]:
 
     The scheduler has the library in memory, for its tasks: if the code changed since, it is started anew.
     """
-    note = Layout(settings.home).run / "code.sha256"
-    code = fingerprint(path for path in (ROOT / "include").rglob("*.py"))
-    if note.exists() and note.read_text(encoding="utf-8") != code:
+    if _code_changed(settings, "code.sha256"):
         supervisor.stop_programs(["scheduler"])
-    note.write_text(code, encoding="utf-8")
     return [name for name in AIRFLOW if supervisor.start_program(name)]
+
+
+def start_collectors(settings: Settings, supervisor: Supervisor) -> list[str]:
+    """The collectors that the settings ask for; others are stopped, and all are started anew if the code changed.
+
+    Returns those that did not run before. Nobody waits for their vendors: a collector goes on trying by itself.
+    """
+    wanted = [COLLECTORS[exchange] for exchange in settings.collect]
+    is_new = _code_changed(settings, "collectors.sha256")
+    supervisor.stop_programs([name for name in COLLECTORS.values() if is_new or name not in wanted])
+    return [name for name in wanted if supervisor.start_program(name)]
 
 
 def wait_for_airflow(settings: Settings, secrets: Secrets, supervisor: Supervisor) -> None:
@@ -115,6 +123,15 @@ def wait(supervisor: Supervisor, names: str | tuple[str, ...], ready: Callable[[
             raise NotRunningError(f"{name} {what}. The end of its log ({log}):\n{airflow.last_lines(log)}")
         time.sleep(0.1)
     return answer
+
+
+def _code_changed(settings: Settings, note_name: str) -> bool:
+    """Whether the library is another one than when this note was last taken; takes it."""
+    note = Layout(settings.home).run / note_name
+    code = fingerprint(path for path in (ROOT / "include").rglob("*.py"))
+    changed = note.exists() and note.read_text(encoding="utf-8") != code
+    note.write_text(code, encoding="utf-8")
+    return changed
 
 
 def _named(settings: Settings, made: Provisioned) -> Settings:

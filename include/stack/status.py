@@ -1,80 +1,39 @@
-"""How the platform does: processes, DAG runs, the stream's lag, freshness, gaps, and what is wrong."""
+"""How the platform does: processes, DAG runs, the stream's lag, freshness, gaps, vendors, and what is wrong."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 import psycopg
 
-from include.errors import NotRunningError, QuantStreamError
+from include.errors import ConfigError, NotRunningError, QuantStreamError
+from include.pipeline.clock import pulled_intervals, source_intervals
+from include.pipeline.pace import Pace, pace
 from include.settings import Settings
 from include.stack.airflow import DAGS
 from include.stack.airflow_api import AirflowApi, Run
 from include.stack.layout import Layout
+from include.stack.market import Collector, Exchange, Gap, Lag, collectors, exchanges, lag, missing_intervals
 from include.stack.programs import AIRFLOW, programs
 from include.stack.secrets import load_secrets
 from include.stack.supervision import Process, Supervisor
 
+if TYPE_CHECKING:
+    from include.warehouse.vendors import VendorState
+
 Health = Literal["healthy", "degraded", "not running"]
 EXIT_CODES: dict[Health, int] = {"healthy": 0, "degraded": 1, "not running": 3}
 
-_STALE = timedelta(minutes=3)  # a minute that is late, one that is being worked on, and one spare
-_GRACE = timedelta(seconds=75)  # a minute counts as missing when its pull had this long
-_DAY = timedelta(hours=24)
-_LAG_RECORDS = 10_000  # no more than this is read to count what waits
-_LAG_BYTES = 32 * 1024 * 1024
-
-# What no successful pull of a source covers, from its first pull on, as ranges of whole minutes.
-_MISSING = """
-with covered as (
-    select source, range_agg(tstzrange(window_start, window_end)) as minutes
-    from ops.outcomes
-    where step = 'pull' and ok and source = any(%(sources)s) and window_end > %(since)s
-    group by source
-), wanted as (
-    select source, tstzrange(greatest(min(window_start), %(since)s), %(until)s) as span
-    from ops.outcomes
-    where step = 'pull' and ok and source = any(%(sources)s)
-    group by source
-    having greatest(min(window_start), %(since)s) < %(until)s
-)
-select wanted.source, lower(gap), upper(gap)
-from wanted
-left join covered on covered.source = wanted.source
-cross join unnest(tstzmultirange(wanted.span) - coalesce(covered.minutes, '{}'::tstzmultirange)) as gap
-order by 1, 2
-"""
-_FRESHNESS = """
+_STALE: Final = timedelta(minutes=3)  # a minute that is late, one that is being worked on, and one spare
+_FRESHNESS: Final = """
 select (select max(event_time) from raw.market_events),
        (select max(candle_start) from marts.indicators_1m),
        (select count(*) from ops.outbox where sent_at is null),
        (select min(created_at) from ops.outbox where sent_at is null),
        (select count(*) from ops.loads where state = 'rejected')
 """
-
-
-@dataclass(frozen=True, slots=True)
-class Gap:
-    """Minutes `[start, end)`, UTC, that were not pulled from a source."""
-
-    source: str
-    start: datetime
-    end: datetime
-
-    @property
-    def minutes(self) -> int:
-        return round((self.end - self.start) / timedelta(minutes=1))
-
-
-@dataclass(frozen=True, slots=True)
-class Lag:
-    """What waits in the stream: records (counted up to 10,000) and the age of the oldest of them."""
-
-    records: int
-    seconds: float
 
 
 @dataclass(slots=True)
@@ -89,6 +48,10 @@ class Status:
     runs: dict[str, Run | None] = field(default_factory=dict)
     paused: list[str] = field(default_factory=list)
     lag: Lag | None = None
+    pace: Pace | None = None
+    exchanges: list[Exchange] = field(default_factory=list)
+    vendors: list[VendorState] = field(default_factory=list)
+    collectors: list[Collector] = field(default_factory=list)
     newest_quote: datetime | None = None
     newest_candle: datetime | None = None
     unsent_alerts: int = 0
@@ -96,8 +59,8 @@ class Status:
     missing: list[Gap] = field(default_factory=list)
 
     @property
-    def missing_minutes(self) -> int:
-        return sum(gap.minutes for gap in self.missing)
+    def missing_intervals(self) -> int:
+        return sum(gap.intervals for gap in self.missing)
 
     def problem(self, text: str) -> None:
         self.problems.append(text)
@@ -150,14 +113,22 @@ def _ask_airflow(settings: Settings, status: Status) -> None:
 
 def _ask_warehouse(settings: Settings, status: Status, *, with_airflow: bool) -> None:
     from include.warehouse.db import connect
+    from include.warehouse.vendors import vendor_states
 
     with connect(settings) as conn:
         row = conn.execute(_FRESHNESS).fetchone()
         assert row is not None  # noqa: S101  # a select without from gives one row
         status.newest_quote, status.newest_candle, status.unsent_alerts, oldest_unsent, status.rejected_loads = row
-        status.missing = missing_minutes(conn, settings.sources, status.at)
+        status.vendors = vendor_states(conn)
+        status.collectors = collectors(conn, status.at)
+        status.pace = pace(conn, status.at)
         try:
-            status.lag = _lag(conn, settings, status.at)
+            status.exchanges = exchanges(settings, status.at)
+            status.missing = missing_intervals(conn, source_intervals(settings), status.at)
+        except ConfigError as error:
+            status.problem(str(error))
+        try:
+            status.lag = lag(conn, settings)
         except QuantStreamError as error:
             status.problem(f"the stream: {str(error).splitlines()[0]}")
     if status.rejected_loads:
@@ -166,36 +137,45 @@ def _ask_warehouse(settings: Settings, status: Status, *, with_airflow: bool) ->
         )
     if oldest_unsent is not None and status.at - oldest_unsent > _STALE:
         status.problem(f"{status.unsent_alerts} alerts are unsent, the oldest since {oldest_unsent:%H:%M:%S}")
+    _judge_the_feeds(settings, status)
     if with_airflow and not status.paused:
-        for name, newest in (("quote", status.newest_quote), ("candle", status.newest_candle)):
-            if newest is not None and status.at - newest > _STALE + timedelta(minutes=1):
-                status.problem(f"the newest {name} is of {newest:%Y-%m-%d %H:%M:%S} UTC")
-        recent = [gap for gap in status.missing if status.at - gap.end < _STALE]
-        if recent:
-            count = sum(gap.minutes for gap in recent)
+        _judge_the_clock(settings, status)
+
+
+def _judge_the_feeds(settings: Settings, status: Status) -> None:
+    """Vendors that are left alone, collectors that are silent or fail, a stream that grows."""
+    for vendor in status.vendors:
+        if vendor.circuit != "closed" and vendor.vendor in settings.sources:
             status.problem(
-                f"{count} recent minutes were not pulled, since {recent[0].start:%H:%M} UTC ({recent[0].source})"
+                f"{vendor.vendor} is left alone since {vendor.since:%H:%M:%S}, until {vendor.until:%H:%M:%S} UTC: "
+                f"{vendor.reason}"
             )
+    reports = {one.exchange: one for one in status.collectors}
+    for name in settings.collect:
+        report = reports.get(name)
+        if report is None or status.at - report.at > _STALE:
+            since = f"since {report.at:%Y-%m-%d %H:%M:%S} UTC" if report else "in the last 24 hours"
+            status.problem(f"the collector of {name} reported nothing {since}: `quantstream logs collect-{name}`")
+        elif not report.ok:
+            status.problem(f"the collector of {name}: {report.error}")
+    if status.lag is not None and status.lag.seconds > _STALE.total_seconds():
+        status.problem(
+            f"the stream is {timedelta(seconds=round(status.lag.seconds))} behind ({status.lag.records:,} records wait "
+            "in it): more arrives than is landed; see QUANTSTREAM_LAND_MAX_RECORDS and QUANTSTREAM_SHARDS"
+        )
 
 
-def missing_minutes(conn: psycopg.Connection, sources: Iterable[str], now: datetime) -> list[Gap]:
-    """Minutes of the last 24 hours, since each source's first pull, that no successful pull covers. `now` in UTC."""
-    until = (now - _GRACE).replace(second=0, microsecond=0)
-    parameters = {"sources": list(sources), "since": until - _DAY, "until": until}
-    return [Gap(source, start, end) for source, start, end in conn.execute(_MISSING, parameters)]
-
-
-def _lag(conn: psycopg.Connection, settings: Settings, now: datetime) -> Lag:
-    from include.aws import client
-    from include.stream.consumer import describe, read_batch
-    from include.warehouse.ranges import position
-
-    kinesis = client(settings, "kinesis")
-    stream = describe(kinesis, settings.stream)
-    waiting, oldest = 0, now
-    for shard in stream.shards:
-        after = position(conn, stream.name, stream.created_at, shard.shard_id)
-        batch = read_batch(kinesis, stream.name, shard.shard_id, after, _LAG_RECORDS, _LAG_BYTES)
-        waiting += len(batch.records)
-        oldest = min([oldest, *(record.arrived_at for record in batch.records[:1])])
-    return Lag(waiting, max(0.0, (now - oldest).total_seconds()))
+def _judge_the_clock(settings: Settings, status: Status) -> None:
+    """Stale data, recent gaps and a cadence that does not fit. While every exchange is closed, nothing is stale."""
+    due = pulled_intervals(settings).last_until(status.at)
+    for name, newest in (("quote", status.newest_quote), ("candle", status.newest_candle)):
+        if newest is not None and due is not None and due.end - newest > _STALE + timedelta(minutes=1):
+            status.problem(f"the newest {name} is of {newest:%Y-%m-%d %H:%M:%S} UTC")
+    recent = [gap for gap in status.missing if status.at - gap.end < _STALE]
+    if recent:
+        count = sum(gap.intervals for gap in recent)
+        status.problem(
+            f"{count} recent intervals were not pulled, since {recent[0].start:%H:%M:%S} UTC ({recent[0].source})"
+        )
+    if status.pace is not None and not status.pace.fits(settings):
+        status.problem(status.pace.warning(settings))

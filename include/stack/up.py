@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from rich.console import Console
 
@@ -11,10 +12,10 @@ from include.settings import Settings
 from include.stack import airflow, leftovers, models, services
 from include.stack.arrange import arrange, write_stack_env
 from include.stack.checks import check_disk, check_python
-from include.stack.first_minute import unpause, wait_for_first_minute
+from include.stack.first_minute import cadence_warning, unpause, wait_for_first_minute
 from include.stack.layout import Layout
 from include.stack.lock import alone
-from include.stack.past import bring_in, wanted
+from include.stack.past import bring_in, close_gap, wanted
 from include.stack.programs import programs
 from include.stack.progress import Steps
 from include.stack.roles import grant_analyst, role_of
@@ -52,6 +53,7 @@ class _Start:
         self.layout = Layout(settings.home)
         self.secrets = load_secrets(self.layout)
         self.supervisor = Supervisor(settings)
+        self.warm_until: datetime | None = None  # what this start has brought in of the past
 
     def run(self) -> Up:
         running = self._supervise()
@@ -71,6 +73,7 @@ class _Start:
                     self._warm_up()
                 if boot is not None:
                     boot.result()
+                    self._collectors()
             except BaseException:
                 self.supervisor.give_up.set()  # the other lane need not wait for what it waits for
                 raise
@@ -144,7 +147,15 @@ class _Start:
     def _warm_up(self) -> None:
         if wanted(self.settings):
             with self.steps.step("warm-up") as line:
-                line.say(bring_in(self.settings))
+                until = datetime.now(UTC).replace(second=0, microsecond=0)
+                line.say(bring_in(self.settings, until))
+                self.warm_until = until
+
+    def _collectors(self) -> None:
+        started = services.start_collectors(self.settings, self.supervisor)
+        if self.settings.collect:
+            with self.steps.step("collectors") as line:
+                line.say(f"started {', '.join(started)}" if started else "ran already")
 
     def _first_minute(self) -> None:
         paused = unpause(self.settings, self.secrets)
@@ -153,3 +164,7 @@ class _Start:
             return
         with self.steps.step("first full minute") as line:
             line.say(wait_for_first_minute(self.settings, self.secrets, self.supervisor))
+        if self.warm_until is not None:
+            close_gap(self.settings, self.warm_until)
+        if warning := cadence_warning(self.settings):
+            self.steps.note(warning)

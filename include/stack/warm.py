@@ -84,6 +84,17 @@ def _pipeline() -> None:
         importlib.import_module(f"include.pipeline.{step}")
 
 
+def _exchange_hours() -> None:
+    from datetime import UTC, datetime
+
+    from include.calendars import preload as preload_hours
+    from include.pipeline.clock import source_calendars
+    from include.settings import get_settings
+
+    found = source_calendars(get_settings()).values()
+    preload_hours({name for calendars in found for name in calendars}, datetime.now(UTC))
+
+
 def _quality() -> None:
     importlib.import_module("include.quality.audit").preload()
 
@@ -96,6 +107,7 @@ _PARTS: Final[dict[str, Callable[[], None]]] = {
     "pandas and psycopg": _data,
     "boto3": _aws,
     "the pipeline's steps": _pipeline,
+    "exchange hours": _exchange_hours,
     "Great Expectations": _quality,
     "dbt": _transform,
 }

@@ -5,7 +5,7 @@ Sequence numbers are texts of digits and compare as integers. Reading changes no
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from graphlib import TopologicalSorter
 from typing import TYPE_CHECKING, Any, Final
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 _PAGE_RECORDS: Final = 10_000
 _EMPTY_PAGE_PAUSE: Final = 0.25  # seconds; a shard answers five GetRecords a second
+_READS_PER_SECOND: Final = 5  # what a shard allows, all its readers together
+_BYTES_PER_SECOND: Final = 2 * 1024 * 1024
+_THROTTLED: Final = "ProvisionedThroughputExceededException"
 _LOOKS_BEFORE_GONE: Final = 5  # a shard that says "nothing more" is asked again before its records count as gone
 
 
@@ -46,25 +49,43 @@ class StreamInfo:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A record as it lies in the stream. `arrived_at` is UTC, to the millisecond."""
+    """A record as it lies in the stream. `arrived_at` is UTC, to the millisecond.
+
+    `read_at` (UTC): when the page came that it was on. Nothing is missing between two records of one page; between two
+    pages the stream may have let go of what lay there.
+    """
 
     sequence_number: str
     arrived_at: datetime
     partition_key: str
     data: bytes
+    read_at: datetime | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Records in the shard's order. `closed`: the shard ends with them; `millis_behind` 0: nothing more was there."""
+    """Records in the shard's order. `closed`: the shard ends with them; `millis_behind` 0: nothing more was there.
+
+    `read_at` (UTC): when the last page of it came, that with the last records or an empty one behind them.
+    """
 
     records: list[Record]
     millis_behind: int
     closed: bool
+    read_at: datetime | None = field(default=None, compare=False)
 
     @property
     def caught_up(self) -> bool:
         return self.closed or self.millis_behind == 0
+
+
+def made_at(kinesis: KinesisClient, stream: str, *, backoff: Backoff = PATIENT) -> datetime:
+    """When the stream of this name was made (UTC). Raises StreamError if there is none."""
+    try:
+        summary = backoff.call(kinesis.describe_stream_summary, StreamName=stream)["StreamDescriptionSummary"]
+    except Exception as error:
+        raise _explain(error, f"the stream {stream} cannot be described") from error
+    return summary["StreamCreationTimestamp"].astimezone(UTC)
 
 
 def describe(kinesis: KinesisClient, stream: str, *, backoff: Backoff = PATIENT) -> StreamInfo:
@@ -117,13 +138,13 @@ def read_batch(
         for record in page.records:
             size += len(record.data)
             if records and size > max_bytes:
-                return Batch(records, max(page.millis_behind, 1), closed=False)
+                return Batch(records, max(page.millis_behind, 1), closed=False, read_at=page.read_at)
             records.append(record)
         if page.caught_up or len(records) >= max_records:
-            return Batch(records, page.millis_behind, page.closed)
+            return Batch(records, page.millis_behind, page.closed, page.read_at)
         if not page.records:
             if backoff.clock() - started >= backoff.seconds:
-                return Batch(records, page.millis_behind, page.closed)
+                return Batch(records, page.millis_behind, page.closed, page.read_at)
             backoff.sleep(_EMPTY_PAGE_PAUSE)
 
 
@@ -158,7 +179,11 @@ def read_range(
 
 
 class _Pages:
-    """The pages of GetRecords from a position on; expired iterators are replaced behind the last record read."""
+    """The pages of GetRecords from a position on; expired iterators are replaced behind the last record read.
+
+    Pages are read as fast as the shard gives them, until it says that this is too fast: from then on at the pace that a
+    shard allows.
+    """
 
     def __init__(
         self,
@@ -173,13 +198,15 @@ class _Pages:
         self._kinesis, self._stream, self._shard_id, self._backoff = kinesis, stream, shard_id, backoff
         self._after, self._at = after, at
         self._iterator: str | None = None
+        self._paced = False
+        self._not_before = 0.0
 
     def next(self, limit: int) -> Batch:
         """At most `limit` records; a page that is full is never the end, whatever its `MillisBehindLatest` says."""
         for _ in range(self._backoff.attempts):
             try:
                 self._iterator = self._iterator or self._new_iterator()
-                answer = self._backoff.call(self._kinesis.get_records, ShardIterator=self._iterator, Limit=limit)
+                answer = self._backoff.call(self._get_records, ShardIterator=self._iterator, Limit=limit)
                 break
             except Exception as error:
                 if error_code(error) != "ExpiredIteratorException":
@@ -190,21 +217,36 @@ class _Pages:
                 f"{self._stream}/{self._shard_id}: the iterator expired {self._backoff.attempts} times in a row "
                 "without an answer; try again, and check this machine's clock"
             )
+        read_at = datetime.now(UTC)
         records = [
             Record(
                 one["SequenceNumber"],
                 one["ApproximateArrivalTimestamp"].astimezone(UTC),
                 one["PartitionKey"],
                 one["Data"],
+                read_at,
             )
             for one in answer["Records"]
+            if self._after is None or int(one["SequenceNumber"]) > int(self._after)
         ]
+        size = sum(len(record.data) for record in records)
+        self._not_before = self._backoff.clock() + max(1 / _READS_PER_SECOND, size / _BYTES_PER_SECOND)
         if records:
             self._after, self._at = records[-1].sequence_number, None
         self._iterator = answer.get("NextShardIterator")
         if not self._iterator:
-            return Batch(records, 0, closed=True)
-        return Batch(records, answer["MillisBehindLatest"] or int(len(records) >= limit), closed=False)
+            return Batch(records, 0, closed=True, read_at=read_at)
+        behind = answer["MillisBehindLatest"] or int(len(answer["Records"]) >= limit)
+        return Batch(records, behind, closed=False, read_at=read_at)
+
+    def _get_records(self, **asked: Any) -> Any:
+        if self._paced and (early := self._not_before - self._backoff.clock()) > 0:
+            self._backoff.sleep(early)
+        try:
+            return self._kinesis.get_records(**asked)
+        except Exception as error:
+            self._paced = self._paced or error_code(error) == _THROTTLED
+            raise
 
     def _new_iterator(self) -> str:
         position: dict[str, Any] = {"ShardIteratorType": "TRIM_HORIZON"}
@@ -212,9 +254,14 @@ class _Pages:
             position = {"ShardIteratorType": "AT_SEQUENCE_NUMBER", "StartingSequenceNumber": self._at}
         elif self._after is not None:
             position = {"ShardIteratorType": "AFTER_SEQUENCE_NUMBER", "StartingSequenceNumber": self._after}
-        answer = self._backoff.call(
-            self._kinesis.get_shard_iterator, StreamName=self._stream, ShardId=self._shard_id, **position
-        )
+        asked = {"StreamName": self._stream, "ShardId": self._shard_id}
+        try:
+            answer = self._backoff.call(self._kinesis.get_shard_iterator, **asked, **position)
+        except Exception as error:
+            if self._after is None or self._at is not None or error_code(error) != "InvalidArgumentException":
+                raise
+            # The record that was read last is trimmed; the oldest that is left comes next.
+            answer = self._backoff.call(self._kinesis.get_shard_iterator, **asked, ShardIteratorType="TRIM_HORIZON")
         return answer["ShardIterator"]
 
 

@@ -41,15 +41,21 @@ class PutReport:
 
 
 def put_records(
-    kinesis: KinesisClient, stream: str, records: Sequence[tuple[str, bytes]], *, backoff: Backoff = PATIENT
+    kinesis: KinesisClient,
+    stream: str,
+    records: Sequence[tuple[str, bytes]],
+    *,
+    keys_apart: bool = False,
+    backoff: Backoff = PATIENT,
 ) -> PutReport:
     """Put `(partition key, data)` pairs, in order, and say what could not be sent.
 
     Requests hold at most 500 records and 5 MiB. The records that a request did not take are sent again, alone, before
     anything new is: so the order of a key holds from request to request. Inside one request Kinesis may refuse a record
-    and take a later one of the same key; the refused one then comes after it. A record is given up after
-    `backoff.attempts`, and nothing later of its key is sent then (`HeldBack`); everything is given up (`NotSent`) when
-    whole requests fail that often, or nothing was taken for `backoff.seconds`.
+    and take a later one of the same key; the refused one then comes after it, unless `keys_apart` puts at most one
+    record of a key into a request (for few large records). A record is given up after `backoff.attempts`, and nothing
+    later of its key is sent then (`HeldBack`); everything is given up (`NotSent`) when whole requests fail that often,
+    or nothing was taken for `backoff.seconds`.
 
     At least once: a request whose answer got lost is sent again, and a failed record may have arrived all the same.
     Records over 1 MiB are not sent but named in `oversize`. Raises StreamError where no retry helps (no such stream, no
@@ -57,7 +63,7 @@ def put_records(
     """
     report = PutReport()
     dead_keys: set[str] = set()
-    requests = _requests(records, report, dead_keys)
+    requests = _requests(records, report, dead_keys, keys_apart)
     for request in requests:
         refused, whole = _send(kinesis, stream, records, request, report, backoff)
         report.failed += [Failed(index, code) for index, code in refused.items()]
@@ -65,14 +71,19 @@ def put_records(
         if whole:
             report.failed += [Failed(index, "NotSent") for rest in requests for index in rest]
     report.failed.sort(key=lambda failed: failed.index)
+    report.oversize.sort()
     return report
 
 
-def _requests(records: Sequence[tuple[str, bytes]], report: PutReport, dead_keys: set[str]) -> Iterator[list[int]]:
+def _requests(
+    records: Sequence[tuple[str, bytes]], report: PutReport, dead_keys: set[str], keys_apart: bool
+) -> Iterator[list[int]]:
     """Indices in order, cut into requests. It looks at `dead_keys` only when asked for the next one."""
     request: list[int] = []
     request_bytes = 0
-    for index, (key, data) in enumerate(records):
+    inside: set[str] = set()
+    for index in _rounds(records) if keys_apart else range(len(records)):
+        key, data = records[index]
         try:
             size = len(data) + len(key.encode())
         except UnicodeEncodeError:  # half a surrogate pair
@@ -83,16 +94,28 @@ def _requests(records: Sequence[tuple[str, bytes]], report: PutReport, dead_keys
         if size > MAX_RECORD_BYTES:
             report.oversize.append(index)
             continue
-        if request and (len(request) == MAX_REQUEST_RECORDS or request_bytes + size > MAX_REQUEST_BYTES):
+        full = len(request) == MAX_REQUEST_RECORDS or request_bytes + size > MAX_REQUEST_BYTES
+        if request and (full or (keys_apart and key in inside)):
             yield request
-            request, request_bytes = [], 0
+            request, request_bytes, inside = [], 0, set()
         if key in dead_keys:
             report.failed.append(Failed(index, "HeldBack"))
             continue
         request.append(index)
         request_bytes += size
+        inside.add(key)
     if request:
         yield request
+
+
+def _rounds(records: Sequence[tuple[str, bytes]]) -> list[int]:
+    """The first record of each key, then the second of each, and so on."""
+    seen: dict[str, int] = {}
+    turns = []
+    for index, (key, _) in enumerate(records):
+        seen[key] = seen.get(key, 0) + 1
+        turns.append((seen[key], index))
+    return [index for _, index in sorted(turns)]
 
 
 def _send(

@@ -47,9 +47,11 @@ def open_batch(conn: psycopg.Connection) -> tuple[int, ...]:
 def close_batch(conn: psycopg.Connection, loads: Sequence[int]) -> None:
     """Queue the changed symbols for detection, mark these loads as transformed and empty the batch of them.
 
-    To be called in one transaction, after the build that took them.
+    To be called in one transaction, after the build that took them. The changed minutes are forgotten with the batch:
+    as long as it is open (a build died), the next build adds to them.
     """
     conn.execute(_QUEUE)
+    conn.execute("delete from intermediate.int_changed_minutes")
     conn.execute(
         "update ops.loads set state = 'transformed', transformed_at = clock_timestamp() "
         "where load_id = any(%s) and state = 'accepted'",

@@ -105,8 +105,12 @@ def _aimed(manifest: Any, database: str) -> Any:
 
 def _runner(manifest: Any) -> Any:
     os.environ.setdefault("DO_NOT_TRACK", "1")  # before dbt is imported
+    from dbt.adapters.base import impl
     from dbt.cli.main import dbtRunner
 
+    # Each run adds the adapter's flags to this list once more, and every entry costs the next run 10 ms.
+    flags = impl.DEFAULT_BASE_BEHAVIOR_FLAGS
+    flags[:] = {flag["name"]: flag for flag in flags}.values()
     return dbtRunner(manifest=manifest)
 
 

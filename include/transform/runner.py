@@ -59,12 +59,12 @@ def build_all(settings: Settings, *, full_refresh: bool = False, epoch: int = 0)
     with connect(settings) as conn:
         sync_instruments(conn, settings)
         if not full_refresh:
-            _renew_indicators(conn, settings, epoch)
+            _renew_outdated(conn, settings, epoch, views=True)
         loads = open_batch(conn)
         arguments = ["--exclude", "test_type:unit", *(["--full-refresh"] if full_refresh else [])]
         result = _build(settings, arguments, check="all", epoch=epoch, loads=loads)
         remember(conn, "dbt", project_hash())
-        remember(conn, "indicators", "current")
+        _remember_renewed(conn, settings)
     return result
 
 
@@ -78,7 +78,7 @@ def build_changed(settings: Settings, *, epoch: int = 0) -> BuildResult:
         if recall(conn, "dbt") != project_hash():
             return build_all(settings, epoch=epoch)
         sync_instruments(conn, settings)
-        _renew_indicators(conn, settings, epoch)
+        _renew_outdated(conn, settings, epoch)
         loads = open_batch(conn)
     # only tables are built, and tables are not swapped: dbt need not list every relation and what depends on it first
     arguments = ["--select", "config.materialized:incremental", "--exclude", "test_type:unit", "--no-populate-cache"]
@@ -95,11 +95,36 @@ def generate_docs(settings: Settings, target_dir: Path) -> None:
         raise TransformError(f"dbt could not generate its documentation in {target_dir}: {done.exception}")
 
 
-def _renew_indicators(conn: psycopg.Connection, settings: Settings, epoch: int) -> None:
+def _renew_outdated(conn: psycopg.Connection, settings: Settings, epoch: int, *, views: bool = False) -> None:
+    """Make tables anew whose meaning changed with a setting or a file; `views`: after an upgrade, its views first."""
+    if recall(conn, "dbt") is None:
+        return  # nothing was ever finished: what follows makes everything
+    outdated = []
     if recall(conn, "indicators") == OUTDATED:
-        log.info("the primary source of an instrument changed: all indicators are made anew")
-        _build(settings, ["--select", "indicators_1m", "--full-refresh"], check="all", epoch=epoch)
-        remember(conn, "indicators", "current")
+        outdated.append("indicators_1m")
+    if recall(conn, "divergence") != _divergence(settings):
+        outdated.append("source_divergence")
+    if not outdated:
+        return
+    log.info("the order of sources or a threshold changed: %s is made anew", " and ".join(outdated))
+    if views:
+        _build(settings, ["--select", "config.materialized:view", "--resource-type", "model"], check="all", epoch=epoch)
+    _build(
+        settings,
+        ["--select", *outdated, "--exclude", "test_type:unit", "--full-refresh"],
+        check="all",
+        epoch=epoch,
+    )
+    _remember_renewed(conn, settings)
+
+
+def _remember_renewed(conn: psycopg.Connection, settings: Settings) -> None:
+    remember(conn, "indicators", "current")
+    remember(conn, "divergence", _divergence(settings))
+
+
+def _divergence(settings: Settings) -> str:
+    return str(settings.divergence_basis_points)
 
 
 def _build(
@@ -108,7 +133,12 @@ def _build(
     import orjson
 
     started = time.monotonic()
-    variables = {"check": check, "lease_epoch": epoch, "loads": loads}
+    variables = {
+        "check": check,
+        "lease_epoch": epoch,
+        "loads": loads,
+        "divergence_basis_points": settings.divergence_basis_points,
+    }
     with dbt_runner(settings) as runner:
         done = runner.invoke(
             ["build", *common_arguments(settings), *arguments, "--vars", orjson.dumps(variables).decode()]

@@ -68,11 +68,48 @@ with moved as (
 select (select count(*) from moved), (select count(*) from merged where is_new)
 """
 
+# Of a load that did not come from the stream: what it says holds once it is accepted.
 _WATERMARKS: Final = """
 insert into ops.watermarks as w (source, complete_until)
 select c.key, c.value::timestamptz
-from ops.loads, jsonb_each_text(complete_until) as c
-where load_id = %s
+from ops.loads as l, jsonb_each_text(l.complete_until) as c
+where l.load_id = %(load_id)s and c.key <> all (%(set_aside)s)
+  and not exists (select from ops.pending_watermarks as p where p.load_id = l.load_id)
+on conflict (source) do update set complete_until = excluded.complete_until
+where excluded.complete_until > w.complete_until
+"""
+
+# What was set aside says nothing about completeness: nothing of it came in.
+_FORGET: Final = "delete from ops.pending_watermarks where load_id = %(load_id)s and source = any (%(set_aside)s)"
+
+# Of the stream: what an event says holds once all that arrived before it is judged. So no other shard may be unread up
+# to then (its own is read in order), no range may wait to be landed or loaded, no load for its audit. One statement, so
+# one snapshot: landing writes a range down before it says how far it has read, and each later step moves it on at once.
+_RELEASE: Final = """
+with due as (
+    delete from ops.pending_watermarks as p
+    using ops.loads as l
+    where l.load_id = p.load_id and l.state in ('accepted', 'transformed')
+      and not exists (
+          select from ops.shard_reads as s
+          where s.stream = p.stream and not s.is_drained and s.read_until <= p.arrived_at
+            and (s.stream_created_at, s.shard_id) <> (p.stream_created_at, p.shard_id)
+            and s.stream_created_at = (
+                select max(n.stream_created_at) from ops.shard_reads as n where n.stream = p.stream)
+      )
+      and not exists (
+          select from ops.stream_ranges as r
+          where r.stream = p.stream and r.state in ('intended', 'landed') and r.arrived_at <= p.arrived_at
+      )
+      and not exists (
+          select from ops.loads as o
+          inner join ops.stream_ranges as r on o.origin = r.s3_key
+          where o.state = 'landed' and r.stream = p.stream and r.arrived_at <= p.arrived_at
+      )
+    returning p.source, p.complete_until
+)
+insert into ops.watermarks as w (source, complete_until)
+select source, max(complete_until) from due group by source
 on conflict (source) do update set complete_until = excluded.complete_until
 where excluded.complete_until > w.complete_until
 """
@@ -80,7 +117,7 @@ where excluded.complete_until > w.complete_until
 _ACCEPT: Final = """
 update ops.loads
 set state = 'accepted', audited_at = transaction_timestamp(),
-    inserted_count = %s, duplicate_count = %s, quarantined_count = %s
+    inserted_count = %s, duplicate_count = %s, quarantined_count = %s, failures = coalesce(%s::jsonb, failures)
 where load_id = %s
 """
 
@@ -153,12 +190,17 @@ def accept(
     quarantine: Iterable[BadRow] = (),
     *,
     was: State = "landed",
+    set_aside: Iterable[str] = (),
+    failures: Sequence[dict[str, Any]] | None = None,
 ) -> Accepted:
     """Bring a load's rows into `raw.market_events`, its bad ones into quarantine, and move the sources' watermarks.
 
-    One transaction. `was` is the state the load must be in: a rejected one is accepted only by a person. Exact
-    duplicates, of other loads and of itself, keep one row with the latest `received_at`. Raises FencedError (another
-    process took the step over), LedgerError (no such load, or not in that state) or BalanceError, and writes nothing.
+    What a load of the stream says about completeness waits until it holds for all shards (`release_watermarks`).
+    The sources in `set_aside`, whose rows are all among the bad ones, keep their watermarks; `failures` are kept with
+    the load, as by `reject`. One transaction. `was` is the state the load must be in: a rejected one is accepted only
+    by a person. Exact duplicates, of other loads and of itself, keep one row with the latest `received_at`. Raises
+    FencedError (another process took the step over), LedgerError (no such load, or not in that state) or BalanceError,
+    and writes nothing.
     """
     bad = list(quarantine)
     with conn.transaction():
@@ -174,14 +216,28 @@ def accept(
         )
         moved, inserted = conn.execute(_MOVE, {"load_id": load_id}).fetchone() or (0, 0)
         accepted = Accepted(inserted, moved - inserted, load.quarantined_count + len(bad))
-        conn.execute(_WATERMARKS, [load_id])
+        aside = {"load_id": load_id, "set_aside": list(set_aside)}
+        conn.execute(_WATERMARKS, aside)
+        conn.execute(_FORGET, aside)
+        told = None if failures is None else _json(failures)
         try:
-            conn.execute(_ACCEPT, [accepted.inserted, accepted.duplicates, accepted.quarantined, load_id])
+            conn.execute(_ACCEPT, [accepted.inserted, accepted.duplicates, accepted.quarantined, told, load_id])
+            conn.execute(_RELEASE)
         except psycopg.errors.CheckViolation as violation:
             if violation.diag.constraint_name != "ledger_balances":
                 raise
             raise BalanceError(_explain(load, accepted)) from None
     return accepted
+
+
+def release_watermarks(conn: psycopg.Connection, lease: Lease) -> None:
+    """Move the watermarks up to what holds for all shards by now. `accept` does it too; a later landing may allow more.
+
+    Raises FencedError.
+    """
+    with conn.transaction():
+        lease.fence()
+        conn.execute(_RELEASE)
 
 
 def reject(conn: psycopg.Connection, lease: Lease, load_id: int, failures: Sequence[dict[str, Any]]) -> None:
@@ -194,8 +250,12 @@ def reject(conn: psycopg.Connection, lease: Lease, load_id: int, failures: Seque
         conn.execute(
             "update ops.loads set state = 'rejected', audited_at = clock_timestamp(), failures = %s::jsonb "
             "where load_id = %s",
-            [orjson.dumps(list(failures), default=str).decode().replace("\\u0000", "\\ufffd"), load_id],
+            [_json(failures), load_id],
         )
+
+
+def _json(failures: Sequence[dict[str, Any]]) -> str:
+    return orjson.dumps(list(failures), default=str).decode().replace("\\u0000", "\\ufffd")
 
 
 def _claim(conn: psycopg.Connection, lease: Lease, load_id: int, state: State) -> Load:

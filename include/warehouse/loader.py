@@ -1,31 +1,24 @@
 """Lines of a raw object -> rows: events into `raw.landed_events`, what is no event into `raw.rejected_events`.
 
 A line never fails its batch. What the parser refuses, and what Postgres refuses after it, goes to quarantine with the
-reason and the bytes as they came. Numbers are 64-bit integers or IEEE doubles; a larger integer becomes a double.
+reason and the bytes as they came. Only some thousand lines are in memory at a time, however large the object.
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
-import hashlib
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from typing import Any, Final
+from datetime import datetime
+from itertools import islice
+from typing import Final
 
 import orjson
 import psycopg
 
-from include.events import BadEventError, Event, iso, parse_event
+from include.events import iso
+from include.warehouse.lines import LONGEST_REASON, Reject, Row, parse, time_of
 
-_STAMPED: Final = ("sequence_number", "arrived_at")  # what landing adds to an event
-_UNREADABLE: Final = {"raw_base64", *_STAMPED}
-_NUL: Final = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
-_KPL_MAGIC: Final = b"\xf3\x89\x9a\xc2"
-_LONGEST_REASON: Final = 500
-
+_CHUNK: Final = 10_000  # lines of one COPY
 _COPY: Final = """
 copy raw.landed_events
     (load_id, line_number, source, kind, symbol, event_time, vendor_id, payload_hash, payload, received_at)
@@ -38,8 +31,10 @@ select %s, %s, * from unnest(
 on conflict (origin, line_number) do nothing
 """
 _LOAD: Final = """
-insert into ops.loads (origin, is_live, read_count, quarantined_count, complete_until)
-values (%s, %s, %s, 0, '{}') on conflict (origin) do nothing returning load_id
+insert into ops.loads (origin, is_live, read_count) values (%s, %s, 0) on conflict (origin) do nothing returning load_id
+"""
+_COUNT: Final = """
+update ops.loads set read_count = %s, quarantined_count = %s, complete_until = %s::jsonb where load_id = %s
 """
 # What Postgres may say about one row's content; anything else is about the server and stops the load.
 _REFUSED: Final = (
@@ -50,100 +45,38 @@ _REFUSED: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """An event of a line, ready for COPY: `payload` is canonical JSON, `payload_hash` the hex of its MD5."""
-
-    line_number: int
-    line: bytes
-    event: Event
-    payload: str
-    payload_hash: str
-
-
-@dataclass(frozen=True, slots=True)
-class Reject:
-    """A line that goes to quarantine: why, its bytes, and what of its envelope was readable."""
-
-    line_number: int
-    reason: str
-    raw: bytes
-    source: str | None = None
-    kind: str | None = None
-    symbol: str | None = None
-    event_time: datetime | None = None
-
-
 @dataclass(slots=True)
-class Parsed:
-    """The lines of one object, `read_count` of them. `arrived_at` is the last line's, in UTC, if it has one."""
-
-    rows: list[Row] = field(default_factory=list)
-    rejects: list[Reject] = field(default_factory=list)
-    arrived_at: datetime | None = None
-
-    @property
-    def read_count(self) -> int:
-        return len(self.rows) + len(self.rejects)
-
-
-@dataclass(frozen=True, slots=True)
 class Loaded:
-    """What `store` did. `is_new` is False where this origin was loaded before: nothing was written then."""
+    """What `store` did. `is_new` is False where this origin was loaded before: nothing was written then.
+
+    The lines came from so many `records` of the stream (0 where they do not say), the last of which has the number
+    `sequence_number` and arrived at `arrived_at`. `marks` is what they say about completeness, `(source, complete
+    until) -> arrived at`; the last that says so counts, and None is for lines without a time of arrival. All times are
+    UTC.
+    """
 
     load_id: int
-    events: int
-    quarantined: int
+    events: int = 0
+    quarantined: int = 0
     is_new: bool = True
+    records: int = 0
+    sequence_number: str | None = None
+    arrived_at: datetime | None = None
+    marks: dict[tuple[str, datetime], datetime | None] = field(default_factory=dict)
+
+    @property
+    def lines(self) -> int:
+        return self.events + self.quarantined
 
 
-def parse(lines: Iterable[tuple[int, bytes]]) -> Parsed:
-    """Read `(line number, line)` pairs: an event or a reject for each of them, whatever it holds."""
-    parsed = Parsed()
-    stamp: Any = None
-    for number, line in lines:
-        fields: Any = None
-        stamp = None
-        try:
-            fields = orjson.loads(line)
-            if isinstance(fields, dict):
-                stamp = fields.get("arrived_at")
-            parsed.rows.append(_row(number, line, fields))
-        except Exception as error:  # a poison line: whatever it breaks, it is one line
-            parsed.rejects.append(_reject(number, line, fields, error))
-    try:
-        parsed.arrived_at = datetime.fromisoformat(stamp).astimezone(UTC)
-    except (TypeError, ValueError, OverflowError):
-        parsed.arrived_at = None
-    return parsed
-
-
-def canonical(payload: dict[str, Any]) -> bytes:
-    """The payload's canonical JSON: keys sorted, no white space. Equal payloads are equal bytes.
-
-    Raises BadEventError where Postgres' jsonb could not hold it.
-    """
-    try:
-        text = orjson.dumps(payload, option=orjson.OPT_SORT_KEYS)
-    except TypeError as error:  # orjson's JSONEncodeError: nested too deeply
-        raise BadEventError(f"payload cannot be written as JSON: {error}") from None
-    if b"\\u0000" in text and _NUL.search(text):
-        raise BadEventError("payload holds a NUL character; Postgres cannot store it")
-    return text
-
-
-def payload_hash(text: bytes) -> str:
-    """32 hex digits from canonical JSON: the identity of a payload among equal natural keys."""
-    return hashlib.md5(text, usedforsecurity=False).hexdigest()
-
-
-def store(conn: psycopg.Connection, parsed: Parsed, *, origin: str, is_live: bool) -> Loaded:
+def store(conn: psycopg.Connection, lines: Iterable[tuple[int, bytes]], *, origin: str, is_live: bool) -> Loaded:
     """Write the rows, the quarantine and the ledger's row of one object, as part of the caller's transaction.
 
-    An origin that is in the ledger already is left as it is (`is_new` False). A row that Postgres refuses is found by
-    halving the batch and goes to quarantine. `complete_until` of the load is, per source, the latest one of its events.
+    `lines` are `(line number, line)`. An origin that is in the ledger already is left as it is (`is_new` False). A row
+    that Postgres refuses is found by halving the batch and goes to quarantine. `complete_until` of the load is, per
+    source, the latest one of its events.
     """
-    found = conn.execute(_LOAD, [origin, is_live, parsed.read_count]).fetchone()
+    found = conn.execute(_LOAD, [origin, is_live]).fetchone()
     if found is None:
         before = conn.execute(
             "select load_id, read_count - quarantined_count, quarantined_count from ops.loads where origin = %s",
@@ -151,79 +84,74 @@ def store(conn: psycopg.Connection, parsed: Parsed, *, origin: str, is_live: boo
         ).fetchone()
         assert before is not None  # noqa: S101  # the conflict has just shown it
         return Loaded(before[0], before[1], before[2], is_new=False)
-    load_id = found[0]
-    refused = _copy(conn, load_id, parsed.rows)
-    rejects = [*parsed.rejects, *refused]
-    _quarantine(conn, origin, load_id, rejects)
-    refused_lines = {reject.line_number for reject in refused}
+    loaded = Loaded(found[0])
+    lines = iter(lines)
+    while chunk := list(islice(lines, _CHUNK)):
+        rejects = _load(conn, chunk, loaded)
+        _quarantine(conn, origin, loaded.load_id, rejects)
+        loaded.quarantined += len(rejects)
+        loaded.events += len(chunk) - len(rejects)
     until: dict[str, datetime] = {}
-    for row in parsed.rows:
+    for source, time in loaded.marks:
+        until[source] = max(time, until.get(source, time))
+    said = orjson.dumps({source: iso(time) for source, time in until.items()}).decode()
+    conn.execute(_COUNT, [loaded.lines, loaded.quarantined, said, loaded.load_id])
+    return loaded
+
+
+def _load(conn: psycopg.Connection, chunk: Sequence[tuple[int, bytes]], loaded: Loaded) -> list[Reject]:
+    """Load some lines, parsed while the server writes; returns those that are no events."""
+    rows: list[Row] = []
+    rejects: list[Reject] = []
+    arrivals: dict[int, datetime | None] = {}
+
+    def parsed() -> Iterator[Row]:
+        for number, line in chunk:
+            one, (sequence_number, arrived_at) = parse(number, line)
+            if sequence_number != loaded.sequence_number:
+                loaded.records += sequence_number is not None
+                loaded.sequence_number, loaded.arrived_at = sequence_number, time_of(arrived_at)
+            if isinstance(one, Reject):
+                rejects.append(one)
+                continue
+            rows.append(one)
+            if one.event.complete_until:
+                arrivals[number] = loaded.arrived_at
+            yield one
+
+    rest = parsed()
+    try:
+        _copy(conn, loaded.load_id, rest)
+    except _REFUSED:
+        list(rest)  # what was not parsed when the server refused
+        rejects += _halve(conn, loaded.load_id, rows)
+    refused = {reject.line_number for reject in rejects}
+    for row in rows:
         event = row.event
-        if event.complete_until and row.line_number not in refused_lines:
-            until[event.source] = max(event.complete_until, until.get(event.source, event.complete_until))
-    conn.execute(
-        "update ops.loads set quarantined_count = %s, complete_until = %s::jsonb where load_id = %s",
-        [len(rejects), orjson.dumps({source: iso(time) for source, time in until.items()}).decode(), load_id],
-    )
-    return Loaded(load_id, len(parsed.rows) - len(refused), len(rejects))
+        if event.complete_until and row.line_number not in refused:
+            loaded.marks[event.source, event.complete_until] = arrivals[row.line_number]
+    return rejects
 
 
-def _row(number: int, line: bytes, fields: Any) -> Row:
-    event = parse_event(fields)
-    text = canonical(event.payload)
-    return Row(number, line, event, text.decode(), payload_hash(text))
+def _copy(conn: psycopg.Connection, load_id: int, rows: Iterable[Row]) -> None:
+    with conn.transaction(), conn.cursor() as cursor, cursor.copy(_COPY) as copy:
+        for number, _, event, payload, payload_hash in rows:
+            copy.write_row((
+                load_id, number, event.source, event.kind, event.symbol, event.event_time, event.vendor_id,
+                payload_hash, payload, event.received_at,
+            ))  # fmt: skip
 
 
-def _reject(number: int, line: bytes, fields: Any, error: Exception) -> Reject:
-    raw, reason = line, str(error) if isinstance(error, BadEventError) else f"{type(error).__name__}: {error}"
-    known: dict[str, Any] = {}
-    if isinstance(fields, dict):
-        if set(fields) == _UNREADABLE:
-            try:
-                raw = base64.b64decode(fields["raw_base64"], validate=True)
-                reason = _why_unreadable(raw)
-            except (TypeError, ValueError, binascii.Error):
-                pass  # a vendor's own field of that name
-        for name in ("source", "kind", "symbol"):
-            value = fields.get(name)
-            known[name] = value if isinstance(value, str) and len(value) <= 100 and "\x00" not in value else None
-        try:
-            when = datetime.fromisoformat(fields["event_time"])
-            known["event_time"] = when.astimezone(UTC) if when.tzinfo else None
-        except (KeyError, TypeError, ValueError, OverflowError):
-            pass
-    return Reject(number, reason.replace("\x00", "\\0")[:_LONGEST_REASON], raw, **known)
-
-
-def _why_unreadable(raw: bytes) -> str:
-    if raw.startswith(_KPL_MAGIC):
-        return "a record aggregated by the Kinesis Producer Library; send each event as a record of its own"
+def _halve(conn: psycopg.Connection, load_id: int, rows: Sequence[Row]) -> list[Reject]:
+    """COPY rows of which the server refuses some; returns those, found by halving."""
     try:
-        found = orjson.loads(raw)
-    except orjson.JSONDecodeError as error:
-        return f"no JSON: {error}"
-    return f"not a JSON object but {type(found).__name__}"
-
-
-def _copy(conn: psycopg.Connection, load_id: int, rows: Sequence[Row]) -> list[Reject]:
-    """COPY the rows; return those that Postgres refuses, found by halving."""
-    if not rows:
-        return []
-    try:
-        with conn.transaction(), conn.cursor() as cursor, cursor.copy(_COPY) as copy:
-            for row in rows:
-                event = row.event
-                copy.write_row((
-                    load_id, row.line_number, event.source, event.kind, event.symbol, event.event_time, event.vendor_id,
-                    row.payload_hash, row.payload, event.received_at,
-                ))  # fmt: skip
+        _copy(conn, load_id, rows)
     except _REFUSED as error:
         if len(rows) > 1:
             middle = len(rows) // 2
-            return _copy(conn, load_id, rows[:middle]) + _copy(conn, load_id, rows[middle:])
+            return _halve(conn, load_id, rows[:middle]) + _halve(conn, load_id, rows[middle:])
         row, event = rows[0], rows[0].event
-        said = (error.diag.message_primary or str(error))[:_LONGEST_REASON]
-        reason = f"refused by the warehouse: {said}"
+        reason = f"refused by the warehouse: {error.diag.message_primary or error}"[:LONGEST_REASON]
         return [Reject(row.line_number, reason, row.line, event.source, event.kind, event.symbol, event.event_time)]
     return []
 

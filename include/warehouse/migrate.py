@@ -7,8 +7,8 @@ from pathlib import Path
 from include.settings import Settings
 
 
-def migrate(settings: Settings) -> str:
-    """Apply what is missing and return the revision reached. Safe to run twice at once (by an advisory lock)."""
+def migrate(settings: Settings, *, revision: str = "head") -> str:
+    """Apply what is missing up to `revision`, return the one reached. Safe to run twice at once (an advisory lock)."""
     import sqlalchemy as sa
     from alembic import command
     from alembic.config import Config
@@ -26,7 +26,7 @@ def migrate(settings: Settings) -> str:
         config = Config()
         config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
         config.attributes["connection"] = conn
-        command.upgrade(config, "head")
+        command.upgrade(config, revision)
         conn.commit()
         reached = MigrationContext.configure(
             conn, opts={"version_table": "migrations", "version_table_schema": "ops"}

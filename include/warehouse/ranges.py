@@ -6,6 +6,7 @@ the checkpoint. A retry finds the row and repeats exactly that range. Every writ
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Literal
@@ -19,17 +20,18 @@ from include.warehouse.leases import Lease
 State = Literal["intended", "landed", "loaded", "lost"]
 
 _COLUMNS: Final = (
-    "range_id, stream, stream_created_at, shard_id, from_sequence, to_sequence, record_count, arrived_at, s3_key, "
-    "sha256, state"
+    "range_id, stream, stream_created_at, shard_id, from_sequence, to_sequence, record_count, event_count, arrived_at, "
+    "s3_key, sha256, state"
 )
 
 # A range that was taken for lost and came back under the same key is intended once more.
 _INTEND: Final = f"""
 insert into ops.stream_ranges as r (
-    stream, stream_created_at, shard_id, from_sequence, to_sequence, record_count, arrived_at, s3_key)
-values (%s, %s, %s, %s, %s, %s, %s, %s)
+    stream, stream_created_at, shard_id, from_sequence, to_sequence, record_count, event_count, arrived_at, s3_key)
+values (%s, %s, %s, %s, %s, %s, %s, %s, %s)
 on conflict (s3_key) do update
-set state = 'intended', from_sequence = excluded.from_sequence, record_count = excluded.record_count
+set state = 'intended', from_sequence = excluded.from_sequence, record_count = excluded.record_count,
+    event_count = excluded.event_count
 where r.state = 'lost' and r.stream_created_at = excluded.stream_created_at
 returning {_COLUMNS}
 """  # noqa: S608
@@ -62,12 +64,33 @@ on conflict (stream, stream_created_at, shard_id) do update set read_until = exc
 where excluded.read_until > r.read_until
 """
 
+# What arrives in a child arrived after all that its parent holds, so the child is read as far as the parent is.
+_DRAINED: Final = """
+with drained as (
+    insert into ops.shard_reads as r (stream, stream_created_at, shard_id, read_until, is_drained)
+    values (%(stream)s, %(created_at)s, %(shard_id)s, %(created_at)s, true)
+    on conflict (stream, stream_created_at, shard_id) do update set is_drained = true
+    returning r.read_until
+)
+insert into ops.shard_reads (stream, stream_created_at, shard_id, read_until)
+select %(stream)s, %(created_at)s, child, read_until from drained, unnest(%(children)s::text[]) as child
+on conflict do nothing
+"""
+
+_PENDING: Final = """
+insert into ops.pending_watermarks (
+    load_id, source, complete_until, stream, stream_created_at, shard_id, arrived_at)
+select %s, source, complete_until, %s, %s, %s, arrived_at
+from unnest(%s::text[], %s::timestamptz[], %s::timestamptz[]) as said (source, complete_until, arrived_at)
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class StreamRange:
     """Records `from_sequence` to `to_sequence`, both included, of one shard; they go under `s3_key`.
 
-    `arrived_at` is when the first of them arrived; `sha256` (hex) is of the object's body, once landed.
+    `event_count` is the number of lines that they give: an aggregated record gives several. `arrived_at` is when the
+    first of them arrived; `sha256` (hex) is of the object's body, once landed.
     """
 
     range_id: int
@@ -77,6 +100,7 @@ class StreamRange:
     from_sequence: str
     to_sequence: str
     record_count: int
+    event_count: int
     arrived_at: datetime
     s3_key: str
     sha256: str | None
@@ -112,13 +136,18 @@ def intend(
     record_count: int,
     arrived_at: datetime,
     s3_key: str,
+    event_count: int | None = None,
 ) -> StreamRange:
-    """Write a range down, committed. Raises LakeConflictError if its key is another range's, FencedError."""
+    """Write a range down, committed. Raises LakeConflictError if its key is another range's, FencedError.
+
+    `event_count` is `record_count` unless given.
+    """
+    events = record_count if event_count is None else event_count
     with lease.conn.transaction(), lease.conn.cursor(row_factory=class_row(StreamRange)) as cursor:
         lease.fence()
         row = cursor.execute(
             _INTEND,
-            [stream, stream_created_at, shard_id, from_sequence, to_sequence, record_count, arrived_at, s3_key],
+            [stream, stream_created_at, shard_id, from_sequence, to_sequence, record_count, events, arrived_at, s3_key],
         ).fetchone()
         if row is None:
             raise LakeConflictError(
@@ -175,3 +204,40 @@ def note_read(lease: Lease, stream: str, created_at: datetime, shard_id: str, un
     with lease.conn.transaction():
         lease.fence()
         lease.conn.execute(_NOTE_READ, [stream, created_at, shard_id, until])
+
+
+def drained(conn: psycopg.Connection, stream: str, created_at: datetime) -> set[str]:
+    """The closed shards of a stream that were read to their end."""
+    rows = conn.execute(
+        "select shard_id from ops.shard_reads where stream = %s and stream_created_at = %s and is_drained",
+        [stream, created_at],
+    )
+    return {shard_id for (shard_id,) in rows}
+
+
+def note_drained(lease: Lease, stream: str, created_at: datetime, shard_id: str, children: Iterable[str]) -> None:
+    """A closed shard was read to its end; what it waited for, its children are waited for now. Raises FencedError."""
+    with lease.conn.transaction():
+        lease.fence()
+        lease.conn.execute(
+            _DRAINED,
+            {"stream": stream, "created_at": created_at, "shard_id": shard_id, "children": list(children)},
+        )
+
+
+def hold_watermarks(
+    conn: psycopg.Connection, range_: StreamRange, load_id: int, marks: Mapping[tuple[str, datetime], datetime]
+) -> None:
+    """Keep what a load's events say, `(source, complete until) -> arrived at` (UTC), until it holds for all shards.
+
+    Part of the caller's transaction. `ledger.release_watermarks` lets go of it.
+    """
+    if marks:
+        sources, untils = zip(*marks, strict=True)
+        conn.execute(
+            _PENDING,
+            [
+                load_id, range_.stream, range_.stream_created_at, range_.shard_id,
+                list(sources), list(untils), list(marks.values()),
+            ],
+        )  # fmt: skip

@@ -6,7 +6,6 @@ import ast
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -17,24 +16,16 @@ from include.settings import ROOT
 
 DAGS = ROOT / "dags"
 MINUTE_DAGS = {"market_ingest", "market_transform", "market_detect"}
-HEAVY = {"pandas", "numpy", "pyarrow", "boto3", "dbt", "great_expectations", "psycopg", "httpx", "sqlalchemy"}
-
-
-@pytest.fixture(scope="module")
-def dags(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
-    """Every DAG of dags/, loaded as Airflow loads them."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AIRFLOW_HOME", str(tmp_path_factory.mktemp("airflow")))
-        patch.setenv("AIRFLOW__CORE__LOAD_EXAMPLES", "False")
-        from airflow.dag_processing.dagbag import DagBag
-
-        bag = DagBag(dag_folder=str(DAGS))
-        assert not bag.import_errors, bag.import_errors
-        assert set(bag.dags) >= MINUTE_DAGS, "the folder of DAGs was not read"
-        yield dict(bag.dags)
+PLUGINS = ROOT / "plugins"
+HEAVY = {
+    "pandas", "numpy", "pyarrow", "boto3", "dbt", "great_expectations", "psycopg", "httpx", "sqlalchemy",
+    "exchange_calendars",
+}  # fmt: skip
+EQUITIES = "symbol,asset_class,currency,calendar,primary_source,yahoo\nSPY,equity,USD,XNYS,yahoo,SPY\n"
 
 
 def test_every_dag_says_what_it_is(dags: dict[str, Any]) -> None:
+    assert set(dags) >= MINUTE_DAGS, "the folder of DAGs was not read"
     for dag_id, dag in dags.items():
         assert dag.doc_md and dag.doc_md.startswith(f"## {dag_id}:"), (
             f"{dag_id}: doc_md=__doc__, starting '## {dag_id}: ...'"
@@ -55,8 +46,14 @@ def test_every_interval_is_explicit(dags: dict[str, Any]) -> None:
     for dag_id, dag in dags.items():
         name = type(dag.timetable).__name__
         assert name not in {"CronTriggerTimetable", "DeltaTriggerTimetable"}, (
-            f"{dag_id}: a bare cron string has a zero-width data interval; use CronDataIntervalTimetable"
+            f"{dag_id}: a bare cron string has a zero-width data interval; use MarketHoursTimetable"
         )
+
+
+def test_market_ingest_has_an_interval_for_every_minute_unless_told_otherwise(dags: dict[str, Any]) -> None:
+    timetable = dags["market_ingest"].timetable
+    assert timetable.serialize() == {"calendars": ["24/7"], "interval": 60, "extended": False, "delay": 0}
+    assert timetable.summary == "Every minute"
 
 
 def test_every_task_has_owner_pool_timeout_and_retries(dags: dict[str, Any]) -> None:
@@ -65,7 +62,8 @@ def test_every_task_has_owner_pool_timeout_and_retries(dags: dict[str, Any]) -> 
         for task in dag.tasks:
             where = f"{dag_id}.{task.task_id}"
             assert task.owner == "quantstream", f"{where}: set the owner"
-            assert task.pool == "market", f"{where}: the minute's tasks run in the pool 'market'"
+            pool = "pull" if task.task_id.startswith("pull_") else "market"
+            assert task.pool == pool, f"{where}: the minute's tasks run in the pool {pool!r}"
             assert task.execution_timeout and task.execution_timeout <= timedelta(minutes=15), (
                 f"{where}: execution_timeout"
             )
@@ -109,8 +107,18 @@ class TestEachFile:
             )
 
 
-def test_parsing_all_dags_loads_nothing_heavy(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "extra",
+    [
+        pytest.param({}, id="with the defaults"),
+        pytest.param({"QUANTSTREAM_SOURCES": "yahoo", "QUANTSTREAM_INSTRUMENTS_FILE": "equities.csv"}, id="equities"),
+    ],
+)
+def test_parsing_all_dags_loads_nothing_heavy(tmp_path: Path, extra: dict[str, str]) -> None:
     """In a fresh process: whatever include/ modules the DAG files import must be light too."""
+    (tmp_path / "equities.csv").write_text(EQUITIES)
+    if name := extra.get("QUANTSTREAM_INSTRUMENTS_FILE"):
+        extra = extra | {"QUANTSTREAM_INSTRUMENTS_FILE": str(tmp_path / name)}
     code = (
         "import sys, runpy, pathlib\n"
         "before = set(sys.modules)\n"
@@ -122,6 +130,32 @@ def test_parsing_all_dags_loads_nothing_heavy(tmp_path: Path) -> None:
         "assert not heavy, heavy\n"
         "print(time.perf_counter() - start)\n"
     )
-    environment = os.environ | {"AIRFLOW_HOME": str(tmp_path), "PYTHONPATH": str(ROOT)}
+    environment = os.environ | {"AIRFLOW_HOME": str(tmp_path), "PYTHONPATH": f"{ROOT}:{PLUGINS}"} | extra
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
+
+
+def test_airflow_stores_every_dag_and_reads_it_back(tmp_path: Path) -> None:
+    """As the dag-processor writes it and the scheduler reads it, the timetable's plugin found in the plugins folder."""
+    (tmp_path / "equities.csv").write_text(EQUITIES)
+    code = (
+        "from airflow.dag_processing.dagbag import DagBag\n"
+        "from airflow.serialization.serialized_objects import DagSerialization\n"
+        f"bag = DagBag(dag_folder={str(DAGS)!r})\n"
+        "assert not bag.import_errors, bag.import_errors\n"
+        "for dag in bag.dags.values():\n"
+        "    again = DagSerialization.from_dict(DagSerialization.to_dict(dag))\n"
+        "    print(dag.dag_id, type(again.timetable).__name__, again.timetable.summary)\n"
+        "    if dag.dag_id == 'market_ingest':\n"
+        "        print(again.next_dagrun_info(last_automated_run_info=None).data_interval)\n"
+    )
+    environment = os.environ | {
+        "AIRFLOW_HOME": str(tmp_path), "PYTHONPATH": str(ROOT), "AIRFLOW__CORE__PLUGINS_FOLDER": str(PLUGINS),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False", "QUANTSTREAM_SOURCES": "yahoo",
+        "QUANTSTREAM_INSTRUMENTS_FILE": str(tmp_path / "equities.csv"),
+    }  # fmt: skip
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    lines = done.stdout.splitlines()  # Airflow's own log lines among them
+    assert "market_ingest MarketHoursTimetable Every minute in the hours of XNYS" in lines
+    assert any(line.startswith("DataInterval(start=") for line in lines)

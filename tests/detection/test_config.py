@@ -70,7 +70,7 @@ def test_an_empty_file_means_the_defaults(write: Write) -> None:
 MISTAKES = {
     "unknown rule": (
         "rules:\n  zscor: {}",
-        "2: unknown rule 'zscor' (did you mean 'zscore'?); allowed: zscore, change, sma_cross",
+        "2: unknown rule 'zscor' (did you mean 'zscore'?); allowed: zscore, change, sma_cross, source_divergence",
     ),
     "a text as threshold": (
         "rules:\n  zscore:\n    threshold: '3'",
@@ -95,6 +95,14 @@ MISTAKES = {
     "unknown key of an override": (
         "rules:\n  change:\n    instruments:\n      AAPL:\n        treshold: 5",
         "5: unknown key 'treshold' (did you mean 'threshold'?); allowed: enabled, severity, threshold",
+    ),
+    "too many in a row": (
+        "rules:\n  source_divergence:\n    instruments:\n      AAPL: {consecutive: 61}",
+        "4: rules.source_divergence.instruments.AAPL.consecutive is 61: input should be less than or equal to 60 (",
+    ),
+    "a key that source_divergence lacks": (
+        "rules:\n  source_divergence:\n    window: 5",
+        "3: unknown key 'window'; allowed: enabled, severity, threshold, consecutive, asset_classes, instruments",
     ),
     "unknown symbol": (
         "rules:\n  change:\n    instruments:\n\n      BTCUSD: {threshold: 5}",

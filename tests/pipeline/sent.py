@@ -11,6 +11,7 @@ from include.aws import client
 from include.events import Event, parse_event
 from include.pipeline import sending
 from include.settings import Settings
+from include.stream.aggregate import unpack
 from include.stream.backoff import Backoff
 from include.warehouse.db import connect
 
@@ -24,9 +25,10 @@ def in_stream(settings: Settings) -> list[Event]:
         )["ShardIterator"]
         while records := (page := kinesis.get_records(ShardIterator=place))["Records"]:
             for record in records:
-                event = parse_event(json.loads(record["Data"]))
-                assert record["PartitionKey"] == event.symbol
-                events.append(event)
+                for data in unpack(record["Data"]) or [record["Data"]]:
+                    event = parse_event(json.loads(data))
+                    assert record["PartitionKey"] == event.symbol
+                    events.append(event)
             place = page["NextShardIterator"]
     return events
 
@@ -51,4 +53,4 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """The producer gives up after two attempts."""
     put = sending.put_records
     few = Backoff(attempts=2, sleep=lambda pause: None)
-    monkeypatch.setattr(sending, "put_records", lambda *given: put(*given, backoff=few))
+    monkeypatch.setattr(sending, "put_records", lambda *given, **more: put(*given, **more, backoff=few))

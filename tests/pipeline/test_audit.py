@@ -78,7 +78,7 @@ def test_five_quotes_come_in_and_three_of_them_are_quarantined(any_share: Settin
     [
         (quote("AAPL", 1, at=NOON, bid=2, ask=1), "ask_is_not_below_bid"),
         (quote("AAPL", 1, at=NOON + timedelta(seconds=61)), "event_time_is_not_in_the_future"),
-        (quote("AAPL", 1, at=NOON - timedelta(hours=24, seconds=1)), "live_event_is_not_too_old"),
+        (quote("BTC-USD", 1, at=NOON - timedelta(hours=24, seconds=1)), "live_event_is_not_too_old"),
         (quote("AAPL", True, at=NOON), "price_is_a_number"),
         (quote("AAPL", "NaN", at=NOON), "price_is_a_number"),
         (quote("AAPL", "1e400", at=NOON), "price_is_a_number"),
@@ -212,7 +212,7 @@ def test_the_pull_of_the_minute_before_does_not_stand_in_for_this_one(marts_sett
     later = NOON + timedelta(minutes=1)
     put(marts_settings, *(quote(symbol, 10, at=NOON) for symbol in all_symbols(marts_settings)))
     put(marts_settings, quote("AAPL", 10, at=later))
-    with pytest.raises(LoadRejectedError, match=r"known_symbols_are_present \[.+: simulator: 0.04; the pull brought"):
+    with pytest.raises(LoadRejectedError, match=r"known_symbols_are_present \[.+: simulator: 0.1; the pull brought"):
         audit(marts_settings, now=later)
     assert rows(marts_settings, "select state from ops.loads order by load_id") == [("accepted",), ("rejected",)]
 

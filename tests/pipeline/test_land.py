@@ -65,7 +65,7 @@ def test_what_arrived_becomes_one_object_with_its_range_written_down(settings: S
         settings, "select s3_key, from_sequence, to_sequence, record_count, state, sha256 from ops.stream_ranges"
     ) == [(key, first["sequence_number"], second["sequence_number"], 2, "landed", sha256)]
     assert rows(settings, "select step, ok, row_count, run_id from ops.outcomes") == [("land", True, 2, "r1")]
-    assert str(report).startswith("2 records in 1 objects (")
+    assert str(report).startswith("2 events of 2 records in 1 objects (")
 
 
 def test_nothing_new_is_no_object(settings: Settings) -> None:

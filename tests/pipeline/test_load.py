@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import itertools
 from typing import Any
 
@@ -61,6 +62,29 @@ def test_an_object_becomes_rows_a_ledger_row_and_a_checkpoint(settings: Settings
     ]
 
 
+def kpl(*events: bytes) -> bytes:
+    """A record as the Kinesis Producer Library aggregates it: a protobuf of keys and records, and its MD5."""
+
+    def field(number: int, data: bytes) -> bytes:
+        length = bytes([len(data) & 127 | 128, len(data) >> 7]) if len(data) > 127 else bytes([len(data)])
+        return bytes([number << 3 | 2]) + length + data
+
+    body = field(1, b"AAPL") + b"".join(field(3, b"\x08\x00" + field(3, event)) for event in events)
+    return b"\xf3\x89\x9a\xc2" + body + hashlib.md5(body, usedforsecurity=False).digest()
+
+
+def test_a_record_of_the_kinesis_producer_library_goes_to_quarantine_whole_and_its_neighbours_are_loaded(
+    settings: Settings,
+) -> None:
+    foreign = kpl(quote(2).to_json(), quote(3).to_json())
+    landed(settings, quote(1), foreign, quote(4))
+    assert load(settings) == LoadReport(objects=1, events=2, quarantined=1)
+    assert rows(settings, PRICES) == [(1,), (4,)]
+    assert rows(settings, "select line_number, raw, reason from raw.rejected_events") == [
+        (2, foreign, "a record aggregated by the Kinesis Producer Library; send each event as a record of its own"),
+    ]  # fmt: skip
+
+
 def test_loads_follow_the_order_of_the_shard(settings: Settings) -> None:
     for n in (1, 2, 3):
         landed(settings, quote(n))
@@ -110,11 +134,12 @@ def test_an_object_with_other_content_than_was_landed_is_refused(settings: Setti
     assert rows(settings, PRICES) == []
 
 
-def test_an_object_with_fewer_lines_than_its_range_has_records_is_refused(settings: Settings) -> None:
+@pytest.mark.parametrize("count", ["event_count", "record_count"])
+def test_an_object_with_fewer_lines_or_records_than_its_range_is_refused(settings: Settings, count: str) -> None:
     landed(settings, quote(1))
     with connect(settings) as conn:
-        conn.execute("update ops.stream_ranges set record_count = 2")
-    with pytest.raises(LakeError, match="has 1 lines, but its range has 2 records"):
+        conn.execute(f"update ops.stream_ranges set {count} = 2")
+    with pytest.raises(LakeError, match=r"has 1 lines of 1 records, but its range has . events of . records"):
         load(settings)
     assert rows(settings, "select count(*) from ops.loads") == [(0,)]
 

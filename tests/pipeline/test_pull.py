@@ -51,7 +51,8 @@ def test_a_minute_of_the_simulator_is_in_the_stream_with_its_outcome(settings: S
     events = in_stream(settings)
     assert (report.asked, report.events, report.rejected) == (25, len(events), 0)
     assert len({event.symbol for event in events}) == 25 - len(report.missing)
-    assert {(event.source, event.kind, event.complete_until) for event in events} == {("simulator", "quote", NOON)}
+    assert {(event.source, event.kind) for event in events} == {("simulator", "quote")}
+    assert [event.complete_until for event in events] == [None] * (len(events) - 1) + [NOON]
     assert outcomes(settings) == [
         ("pull", "simulator", MINUTE.start, NOON, True, report.events, "run 1", None,
          {"asked": 25, "rejected": 0, "missing": list(report.missing)})
@@ -104,8 +105,8 @@ def test_bad_objects_are_quarantined_once_and_other_ones_later_beside_them(
         assert pull(coingecko, "coingecko", MINUTE).rejected == 1
     origin = "coingecko:2026-03-14T11:59:00.000000Z/2026-03-14T12:00:00.000000Z"
     assert [(row[:4], row[5], json.loads(row[6])) for row in quarantined(coingecko)] == [
-        ((origin, 2, "coingecko", "quote"), "last_updated is None; it must be an ISO 8601 time", bad),
-        ((origin, 3, "coingecko", "quote"), "not an object but list", worse),
+        ((origin, 100002, "coingecko", "quote"), "last_updated is None; it must be an ISO 8601 time", bad),
+        ((origin, 100003, "coingecko", "quote"), "not an object but list", worse),
     ]
 
 
@@ -115,7 +116,7 @@ def test_an_event_over_one_mebibyte_is_quarantined(coingecko: Settings, vendor: 
     report = pull(coingecko, "coingecko", MINUTE)
     assert (report.events, report.rejected) == (1, 1)
     ((_, line, _, kind, symbol, reason, raw),) = quarantined(coingecko)
-    assert (line, kind, symbol) == (2, "quote", "ETH-USD")
+    assert (line, kind, symbol) == (100002, "quote", "ETH-USD")
     assert reason.startswith("the record has 1,048,8")
     assert json.loads(raw)["payload"] == huge
 
@@ -125,7 +126,7 @@ def test_a_vendor_that_fails_leaves_an_outcome_without_the_key(coingecko: Settin
     with pytest.raises(SourceError, match="answered 503"):
         pull(coingecko, "coingecko", MINUTE)
     (row,) = outcomes(coingecko)
-    assert row[:6] == ("pull", "coingecko", MINUTE.start, NOON, False, None)
+    assert row[:6] == ("pull", "coingecko", MINUTE.start, NOON, False, 0)
     assert row[7].startswith("SourceError: CoinGecko: answered 503")
     assert "CG-s3cret" not in str(row)
 
@@ -137,8 +138,9 @@ def test_records_refused_for_a_moment_and_lost_answers_cost_nothing(settings: Se
         report = pull(through, "simulator", MINUTE)
     assert [seen.fault for seen in proxy.seen if seen.operation == "PutRecords"] == [
         "RefuseRecords",
-        "LoseAnswer",
-        None,
+        "LoseAnswer",  # what was refused, once more
+        None,  # and again, as nobody knows that it was taken
+        None,  # the event that says how complete the source is, when all others were taken
     ]
     arrived = [event.symbol for event in in_stream(settings)]
     assert len(set(arrived)) == report.events
@@ -149,7 +151,7 @@ def test_records_refused_for_a_moment_and_lost_answers_cost_nothing(settings: Se
 def test_records_refused_for_good_fail_the_pull_and_are_named(settings: Settings) -> None:
     with aws_faults(settings) as (proxy, through):
         proxy.add(RefuseRecords((0,)), operation="PutRecords", times=None)
-        with pytest.raises(StreamError, match=r"did not take 1 of 2\d events \(1 Provisioned.*symbols BTC-USD\)"):
+        with pytest.raises(StreamError, match=r"did not take 2 of 2\d events \(1 Prov.*, 1 NotSent; symbols BTC-USD\)"):
             pull(through, "simulator", MINUTE)
     assert outcomes(settings)[0][4] is False
     assert pull(settings, "simulator", MINUTE).events > 20
@@ -181,3 +183,5 @@ def test_a_source_without_instruments_is_refused(make_settings: Callable[..., Se
 def test_the_report_reads_as_one_line() -> None:
     report = PullReport("simulator", MINUTE, 25, 24, 1, ("SPY",))
     assert str(report) == "simulator: 24 events of 25 instruments, 1 rejected, nothing of 1"
+    assert str(PullReport("yahoo", MINUTE, 15, 15, 0, (), 10)) == "yahoo: 15 events of 15 instruments, 10 closed"
+    assert str(PullReport("yahoo", MINUTE, 0, 0, 0, (), 10)) == "yahoo: nothing asked, the markets of all 10 are closed"

@@ -39,6 +39,7 @@ def template_built(servers: Servers, template_marts: str) -> str:
                 event("trade", "AAPL", {"price": 7, "size": 1}, at=NOON, source="replay", vendor_id="1"),
                 event("bar", "BTC-USD", {"resolution": "1m", **BAR}, at=NOON, source="replay"),
                 event("bar", "BTC-USD", {"resolution": "1h", **BAR}, at=NOON, source="replay"),
+                event("action", "AAPL", {"amount": 0.25}, at=NOON, source="yahoo", vendor_id="dividend"),
             ],
         )
         audit(settings, now=NOON)
@@ -59,7 +60,7 @@ def after(settings: Settings, change: str) -> None:
 
 
 def test_what_dbt_built_holds(built: Settings) -> None:
-    assert audit_marts(built, now=NOON) == MartsAudit(loads=3, candles=8, rows=5)
+    assert audit_marts(built, now=NOON) == MartsAudit(loads=3, candles=8, rows=6)
     assert (built.home / "data_docs" / "marts" / "1-3.html").exists()
 
 
@@ -77,6 +78,9 @@ def test_without_a_batch_there_is_nothing_to_check(marts_settings: Settings) -> 
         ("delete from marts.quotes where symbol = 'BTC-USD'", "every_key_is_in_the_marts"),
         ("delete from marts.trades", "every_key_is_in_the_marts"),
         ("delete from marts.candles_1m where source = 'replay' and symbol = 'BTC-USD'", "every_key_is_in_the_marts"),
+        ("create or replace view marts.corporate_actions as select source, symbol, event_time::date as ex_date, "
+         "vendor_id as action, 1::numeric as ratio, 1::numeric as amount, ''::text as currency, event_time, vendor_id, "
+         "received_at from raw.market_events where false", "every_key_is_in_the_marts"),
         ("delete from raw.rejected_events where line_number = 2", "quarantine_is_complete"),
         ("delete from raw.market_events where symbol = 'BTC-USD' and source = 'simulator'", "inserted_rows_are_there"),
         ("insert into raw.market_events select source, kind, symbol, event_time, 'x' || n, payload_hash, payload, "
@@ -126,7 +130,7 @@ def test_a_repeat_that_came_later_may_take_a_row_over(built: Settings) -> None:
     with connect(built) as conn:  # accepted while the batch was being built: not in it
         add_load(conn, [quote("BTC-USD", 5, at=NOON, received_at=NOON + 2 * MINUTE)])
         audit(built, now=NOON)
-    assert audit_marts(built, now=NOON).rows == 4
+    assert audit_marts(built, now=NOON).rows == 5
 
 
 def test_candles_outside_the_batch_are_not_looked_at(built: Settings) -> None:

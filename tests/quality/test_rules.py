@@ -21,9 +21,10 @@ GOOD: dict[str, dict[str, Any]] = {
     "quote": {**EVENT, "price": Decimal(190), "bid": Decimal("189.9"), "ask": Decimal("190.1")},
     "trade": {**EVENT, "price": Decimal(190), "size": Decimal(0)},
     "bar": {
-        **EVENT, "resolution": "1m", "open": Decimal(2), "high": Decimal(4), "low": Decimal(1), "close": Decimal(3),
-        "volume": Decimal(0),
+        **EVENT, "resolution": "1m", "session": None, "open": Decimal(2), "high": Decimal(4), "low": Decimal(1),
+        "close": Decimal(3), "volume": Decimal(0),
     },
+    "action": {**EVENT, "action": "split", "ratio": Decimal(4), "amount": None, "extent": Decimal(4)},
     "load": {
         "part": "load 1", "read_rows": 10, "present_rows": 10, "bad_share": 0.2, "symbol_share": 0.5,
         "repeated_share": 0.5,
@@ -81,8 +82,13 @@ BROKEN: list[tuple[str, dict[str, object], set[str]]] = [
     ("trade", {"size": Decimal(-1)}, {"size_is_not_negative"}),
     ("bar", {"resolution": "2m"}, {"resolution_is_known"}),
     ("bar", {"resolution": None}, {"resolution_is_there"}),
+    ("bar", {"session": "lunch"}, {"session_is_known"}),
     *(("bar", change, names) for change, names in OHLC_BROKEN),
     *(("candle", {"symbol": "B", **as_floats(change)}, names) for change, names in OHLC_BROKEN),
+    ("action", {"action": None}, {"action_is_there"}),
+    ("action", {"action": "merger"}, {"action_is_known"}),
+    ("action", {"extent": None}, {"extent_is_a_number"}),
+    ("action", {"extent": Decimal(0)}, {"extent_is_positive"}),
     ("load", {"read_rows": 0, "present_rows": 0}, {"load_is_not_empty"}),
     ("load", {"present_rows": 9}, {"no_row_is_missing"}),
     ("load", {"bad_share": 0.21}, {"bad_rows_are_few"}),
@@ -133,6 +139,17 @@ def test_a_quote_may_lack_bid_or_ask(missing: str) -> None:
 def test_a_row_that_is_not_live_may_be_old() -> None:
     old = {**GOOD["quote"], "event_time": NOON - timedelta(days=4000), "live_event_time": pd.NaT}
     assert failing("quote", old) == set()
+
+
+@pytest.mark.parametrize("days", [-400, 30])
+def test_a_corporate_action_may_be_announced_or_told_again(days: int) -> None:
+    moved = NOON + timedelta(days=days)
+    assert failing("action", {**GOOD["action"], "event_time": moved, "live_event_time": moved}) == set()
+
+
+@pytest.mark.parametrize("session", ["pre", "regular", "post"])
+def test_a_bar_may_say_its_session(session: str) -> None:
+    assert failing("bar", {**GOOD["bar"], "session": session}) == set()
 
 
 def test_a_failure_names_lines_values_and_reasons() -> None:

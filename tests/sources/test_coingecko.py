@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator
+import re
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
@@ -12,17 +12,19 @@ from typing import Any
 
 import pytest
 
-from include.errors import ConfigError, SourceError
+from include.errors import ConfigError, MisfitError, SourceError
 from include.events import Window
 from include.instruments import Instrument
 from include.settings import Settings
-from include.sources import coingecko, http
+from include.sources import coingecko
 from include.sources.base import Batch
 from include.sources.coingecko import CoinGecko
+from include.sources.gate import Limits
 from tests.faults.proxy import Answer, Cut, Fault, FaultProxy, Hang, Reset
 
 NOON = datetime(2026, 3, 14, 12, tzinfo=UTC)
 MINUTE = Window(NOON - timedelta(minutes=1), NOON)
+HOUR = Window(NOON - timedelta(hours=1), NOON)
 BTC = Instrument("BTC-USD", "crypto", "USD", "24/7", "coingecko", {"coingecko": "bitcoin"})
 ETH = Instrument("ETH-USD", "crypto", "USD", "24/7", "coingecko", {"coingecko": "ethereum"})
 SPY = Instrument("SPY", "equity", "USD", "XNYS", "simulator", {"simulator": "SPY"})
@@ -36,20 +38,6 @@ def listed(*coins: Any) -> Answer:
 
 
 GOOD = listed(BITCOIN, ETHEREUM)
-
-
-@pytest.fixture
-def vendor() -> Iterator[FaultProxy]:
-    with FaultProxy() as server:
-        yield server
-
-
-@pytest.fixture
-def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The breaks between attempts, noted instead of slept."""
-    noted: list[float] = []
-    monkeypatch.setattr(http, "sleep", noted.append)
-    return noted
 
 
 def source(vendor: FaultProxy, **settings: Any) -> CoinGecko:
@@ -121,7 +109,7 @@ def test_a_bad_object_is_rejected_with_its_place_and_the_others_are_kept(
     got = fetch(vendor)
     assert [event.symbol for event in got.events] == ["ETH-USD"]
     (bad,) = got.rejected
-    assert bad.line_number == 2
+    assert bad.line_number == 100_002
     assert bad.reason.startswith(reason)
     assert json.loads(bad.raw) == coin
 
@@ -199,9 +187,9 @@ def test_a_break_longer_than_our_patience_ends_the_attempt_at_once(vendor: Fault
 @pytest.mark.parametrize("body", [b'{"status": "ok"}', b"7", b"null"])
 def test_another_kind_of_answer_is_an_error_without_a_retry(vendor: FaultProxy, body: bytes) -> None:
     vendor.add(Answer(200, body))
-    with pytest.raises(SourceError, match="no list of coins"):
+    with pytest.raises(MisfitError, match="no list of coins") as misfit:
         fetch(vendor)
-    assert len(vendor.seen) == 1
+    assert (len(vendor.seen), misfit.value.raw) == (1, body)
 
 
 def test_an_empty_list_is_an_error_that_says_where_to_look(vendor: FaultProxy) -> None:
@@ -237,3 +225,114 @@ def test_a_key_that_does_not_fit_the_plan_is_refused_without_showing_it(plan: An
     with pytest.raises(ConfigError, match="COINGECKO_PLAN") as refused:
         CoinGecko(Settings(_env_file=None, coingecko_plan=plan, coingecko_api_key=key))
     assert "CG-" not in str(refused.value)
+
+
+@pytest.mark.parametrize(("plan", "key", "per_minute"), [("public", None, 5), ("demo", "k", 30), ("pro", "k", 500)])
+def test_each_plan_has_its_budget(plan: Any, key: str | None, per_minute: int) -> None:
+    asked = CoinGecko(Settings(_env_file=None, coingecko_plan=plan, coingecko_api_key=key))
+    assert asked.limits == Limits(per_minute=per_minute)
+
+
+def ms(minutes: float) -> int:
+    """So many minutes after 11:00, in milliseconds since 1970."""
+    return round((HOUR.start + timedelta(minutes=minutes)).timestamp() * 1000)
+
+
+def chart(*minutes: float) -> dict[str, Any]:
+    return {
+        "prices": [[ms(at), 64000.5 + at] for at in minutes],
+        "market_caps": [[ms(at), 1e12 + at] for at in minutes],
+        "total_volumes": [[ms(at), 3e10 + at] for at in minutes],
+    }
+
+
+def past(vendor: FaultProxy, *instruments: Instrument, window: Window = HOUR, **settings: Any) -> Batch:
+    whole = Batch()
+    for batch in source(vendor, **settings).fetch(window, instruments or (BTC,), "quote"):
+        whole.events += batch.events
+        whole.rejected += batch.rejected
+    return whole
+
+
+def charted(body: Any, status: int = 200) -> Answer:
+    return Answer(status, json.dumps(body).encode(), {"Content-Type": "application/json"})
+
+
+def test_points_of_the_past_become_quotes_of_the_window(vendor: FaultProxy) -> None:
+    vendor.add(charted(chart(-4.5, 0, 5.25, 60)))
+    got = past(vendor)
+    assert [(e.kind, e.symbol, e.event_time, e.vendor_id, e.payload, e.complete_until) for e in got.events] == [
+        ("quote", "BTC-USD", HOUR.start, "",
+         {"price": 64000.5, "market_cap": 1e12, "total_volume": 3e10}, NOON),
+        ("quote", "BTC-USD", HOUR.start + timedelta(minutes=5.25), "",
+         {"price": 64005.75, "market_cap": 1e12 + 5.25, "total_volume": 3e10 + 5.25}, NOON),
+    ]  # fmt: skip
+    assert got.rejected == []
+    (seen,) = vendor.seen
+    start = ms(0) // 1000
+    assert seen.request.path == (
+        f"/api/v3/coins/bitcoin/market_chart/range?vs_currency=usd&from={start}&to={start + 3600}&precision=full"
+    )
+
+
+def test_long_windows_are_asked_for_in_parts_short_enough_for_a_point_an_hour(vendor: FaultProxy) -> None:
+    vendor.add(charted(chart()), times=None)
+    past(vendor, BTC, ETH, window=Window(NOON - timedelta(days=100), NOON))
+    spans = [re.search(r"coins/(\w+)/.*from=(\d+)&to=(\d+)", one.request.path) for one in vendor.seen]
+    assert [(span[1], (int(span[3]) - int(span[2])) / 86400) for span in spans if span] == [
+        ("bitcoin", 90), ("bitcoin", 10), ("ethereum", 90), ("ethereum", 10),
+    ]  # fmt: skip
+
+
+def test_columns_of_different_length_are_put_together_by_their_time(vendor: FaultProxy) -> None:
+    body = chart(0, 5) | {"market_caps": [[ms(5), 7]], "total_volumes": [[ms(0), 8], [ms(9), 9]]}
+    vendor.add(charted(body))
+    got = past(vendor)
+    assert [event.payload for event in got.events] == [
+        {"price": 64000.5, "total_volume": 8},
+        {"price": 64005.5, "market_cap": 7},
+    ]
+    assert [bad.reason for bad in got.rejected] == ["total_volume stands beside a time without a price"]
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        ([], "the answer has no lists prices, market_caps, total_volumes"),
+        ({"prices": []}, "the answer has no lists prices, market_caps, total_volumes"),
+        (chart() | {"prices": [7]}, "price is no pair of a time and a value"),
+        (chart() | {"prices": [[ms(0)]]}, "price is no pair of a time and a value"),
+        (chart() | {"prices": [["noon", 1]]}, "the time of price is 'noon'; it must be an epoch time"),
+    ],
+)
+def test_a_chart_of_another_form_is_rejected(vendor: FaultProxy, body: Any, reason: str) -> None:
+    vendor.add(charted(body))
+    got = past(vendor)
+    assert ([(bad.reason, bad.kind, bad.symbol) for bad in got.rejected], got.events) == (
+        [(reason, "quote", "BTC-USD")], [],
+    )  # fmt: skip
+
+
+def test_an_unknown_coin_costs_only_itself(vendor: FaultProxy) -> None:
+    vendor.add(charted({"error": "coin not found"}, 404), path=r".*/coins/bitcoin/.*", times=None)
+    vendor.add(charted(chart(0)), path=r".*/coins/ethereum/.*")
+    got = past(vendor, BTC, ETH)
+    assert [(event.symbol, event.complete_until) for event in got.events] == [("ETH-USD", NOON)]
+    assert [(bad.symbol, bad.reason) for bad in got.rejected] == [
+        ("BTC-USD", "CoinGecko does not know bitcoin (answered 404); correct the column coingecko in instruments.csv")
+    ]
+    with pytest.raises(SourceError, match="refused all"):
+        past(vendor, BTC)
+
+
+def test_a_past_that_the_plan_does_not_have_is_an_error_that_names_the_plan(vendor: FaultProxy) -> None:
+    said = {"error": {"status": {"error_code": 10012, "error_message": "allowed time range: past 365 days"}}}
+    vendor.add(charted(said, 401))
+    with pytest.raises(SourceError, match=r"answered 401 .*365 days.*QUANTSTREAM_COINGECKO_PLAN"):
+        past(vendor)
+
+
+@pytest.mark.parametrize("kind", ["bar", "trade"])
+def test_there_is_no_history_of_other_kinds(vendor: FaultProxy, kind: Any) -> None:
+    with pytest.raises(ConfigError, match=f"coingecko has no history of {kind}s, only of quotes"):
+        list(source(vendor).fetch(HOUR, (BTC,), kind))

@@ -170,7 +170,7 @@ def test_columns_of_the_same_name_do_not_hide_each_other(tmp_path: Path) -> None
         ("q.csv", "a,b\n1,2\n", ConfigError, r"Its columns are: a, b\."),
         ("q.xlsx", "", ConfigError, r"must end in \.csv"),
         ("q.parquet", "no parquet at all", SourceError, "q.parquet is no Parquet file that can be read"),
-        ("q.csv.gz", gzip.compress(TRADES.encode() * 50)[:60], SourceError, "cannot be read: Compressed file ended"),
+        ("q.csv.gz", gzip.compress(TRADES.encode() * 50, mtime=0)[:60], SourceError, "read: Compressed file ended"),
         ("q.csv.gz", b"\x1f\x8bjunk", SourceError, "cannot be read"),
     ],
 )

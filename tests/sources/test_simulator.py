@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from include.events import Event, Window
+from include.errors import ConfigError
+from include.events import Event, Kind, Window
 from include.instruments import Instrument, load_instruments
 from include.settings import ROOT, Settings
-from include.sources import make
+from include.sources import ALWAYS_OPEN, NAMES, make
 from include.sources.noise import keys, walk
 from include.sources.shocks import labels
 from include.sources.simulator import Simulator
@@ -26,12 +27,28 @@ MINUTE = timedelta(minutes=1)
 Content = tuple[str, datetime, str]
 
 
+def fetch(
+    window: Window, instruments: tuple[Instrument, ...] = INSTRUMENTS, kind: Kind | None = None, **overrides: object
+) -> list[Event]:
+    source = Simulator(Settings(_env_file=None, **overrides))
+    return [event for batch in source.fetch(window, instruments, kind) for event in batch.events]
+
+
 def quotes(
     start: datetime, minutes: int, instruments: tuple[Instrument, ...] = INSTRUMENTS, seed: int = 7
 ) -> list[Event]:
-    source = Simulator(Settings(_env_file=None, simulator_seed=seed))
-    batches = source.fetch(Window(start, start + minutes * MINUTE), instruments)
-    return [event for batch in batches for event in batch.events]
+    return fetch(Window(start, start + minutes * MINUTE), instruments, simulator_seed=seed)
+
+
+def trades(
+    start: datetime,
+    end: datetime,
+    per_minute: int = 1000,
+    instruments: tuple[Instrument, ...] = INSTRUMENTS,
+    **overrides: object,
+) -> list[Event]:
+    window = Window(start, end)
+    return fetch(window, instruments, "trade", simulator_trades_per_minute=per_minute, **overrides)
 
 
 def content(events: list[Event]) -> list[Content]:
@@ -202,6 +219,154 @@ def test_unlisted_instruments_are_simulated_too_and_a_thousand_of_them_take_litt
     assert time.process_time() - start < 1
 
 
+def seconds(count: float) -> timedelta:
+    return timedelta(seconds=count)
+
+
+@pytest.mark.parametrize("cadence", [10, 30, 60])
+def test_there_is_a_quote_for_every_step_of_the_cadence_in_its_last_second(cadence: int) -> None:
+    bitcoin = INSTRUMENTS[:1]
+    events = fetch(Window(DAY, DAY + MINUTE), bitcoin, cadence_seconds=cadence)
+    assert len(events) == 60 // cadence
+    for number, event in enumerate(events, start=1):
+        assert seconds(number * cadence - 1) <= event.event_time - DAY < seconds(number * cadence)
+    prices = [event.payload["price"] for event in events]
+    assert len(set(prices)) == len(prices), "the price moves inside the minute"
+    assert sorted(event.payload["day_volume"] for event in events) == [event.payload["day_volume"] for event in events]
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    cadence=st.sampled_from([10, 30]),
+    start=st.integers(0, 20_000),
+    parts=st.lists(st.integers(1, 300), min_size=1, max_size=6),
+)
+def test_at_any_cadence_any_split_gives_the_same_quotes_and_those_of_the_minutes_ends_are_the_usual_ones(
+    cadence: int, start: int, parts: list[int]
+) -> None:
+    """Windows in seconds, as they come: not even aligned."""
+    begin = at = DAY + seconds(start)
+    split = []
+    for part in parts:
+        split += fetch(Window(at, at + seconds(part)), cadence_seconds=cadence)
+        at += seconds(part)
+    assert content(split) == content(fetch(Window(begin, at), cadence_seconds=cadence))
+    usual = fetch(Window(begin, at), cadence_seconds=60)
+    both = {one for one in content(split) if one[1] <= at} & {one for one in content(usual) if one[1] <= at}
+    assert len(both) == sum(event.event_time <= at and event.event_time - begin >= seconds(59) for event in usual)
+
+
+def test_a_frozen_feed_repeats_its_last_quote_at_every_step() -> None:
+    label = next(one for one in labels(7, SYMBOLS, Window(DAY, DAY + timedelta(days=7))) if one.shock == "frozen_feed")
+    only = tuple(one for one in INSTRUMENTS if one.symbol == label.symbol)
+    before = fetch(Window(label.starts_at - MINUTE, label.starts_at), only, cadence_seconds=10)
+    during = fetch(Window(label.starts_at, label.ends_at), only, cadence_seconds=10)
+    assert len(during) == 6 * ((label.ends_at - label.starts_at) // MINUTE)
+    assert all(event.payload == before[-1].payload for event in during)
+
+
+def test_without_the_setting_there_are_no_trades() -> None:
+    assert trades(DAY, DAY + MINUTE, per_minute=0) == []
+    assert {event.kind for event in quotes(DAY, 1)} == {"quote"}
+
+
+def test_a_trade_has_an_id_a_price_inside_the_market_a_size_and_a_side() -> None:
+    events = fetch(Window(DAY, DAY + MINUTE), INSTRUMENTS[:1], simulator_trades_per_minute=1000)
+    *traded, quote = events
+    assert {(event.source, event.kind) for event in traded} == {("simulator", "trade")}
+    assert quote.kind == "quote"
+    for event in traded:
+        assert list(event.payload) == ["id", "price", "size", "side"]
+        assert event.vendor_id == str(event.payload["id"])
+        assert DAY <= event.event_time < DAY + MINUTE
+        assert event.payload["price"] == pytest.approx(quote.payload["price"], rel=0.005)
+        assert event.payload["size"] > 0
+    assert {event.payload["side"] for event in traded} == {"buy", "sell"}
+    last = {event.payload["side"]: event.payload["price"] for event in traded if event.event_time >= DAY + seconds(59)}
+    assert {"buy": quote.payload["ask"], "sell": quote.payload["bid"]}.items() >= last.items()
+
+
+@pytest.mark.parametrize("per_minute", [1, 7, 25, 1000, 10_001])
+def test_all_instruments_together_have_the_number_set(per_minute: int) -> None:
+    start = next(  # a minute in which no feed is silent
+        at
+        for at in (DAY + n * MINUTE for n in range(600))
+        if not any(one.shock in ("gap", "frozen_feed") for one in labels(7, SYMBOLS, Window(at, at + MINUTE)))
+    )
+    found = trades(start, start + MINUTE, per_minute)
+    assert len(found) == per_minute
+    by_symbol = [sum(event.symbol == symbol for event in found) for symbol in SYMBOLS]
+    assert max(by_symbol) - min(by_symbol) <= 1
+
+
+def test_who_gets_the_trades_that_do_not_divide_changes_by_the_minute() -> None:
+    assert len({event.symbol for event in trades(DAY, DAY + 60 * MINUTE, per_minute=1)}) > 10
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    start=st.integers(0, 3 * 86_400_000_000),
+    parts=st.lists(st.integers(1, 100_000_000), min_size=1, max_size=5),
+    chosen=st.lists(st.sampled_from(INSTRUMENTS), min_size=1, unique=True),
+)
+def test_any_split_of_a_window_and_any_choice_of_symbols_gives_the_same_trades(
+    start: int, parts: list[int], chosen: list[Instrument]
+) -> None:
+    """Windows in microseconds."""
+    begin = at = DAY + timedelta(microseconds=start)
+    split = []
+    for part in parts:
+        end = at + timedelta(microseconds=part)
+        split += trades(at, end, instruments=tuple(chosen))
+        at = end
+    names = {one.symbol for one in chosen}
+    assert content(split) == content([event for event in trades(begin, at) if event.symbol in names])
+
+
+def test_ids_rise_with_time_and_are_unique_per_symbol() -> None:
+    found = trades(DAY + 30 * MINUTE, DAY + 95 * MINUTE, per_minute=500)
+    for symbol in SYMBOLS:
+        ids = [event.payload["id"] for event in found if event.symbol == symbol]
+        assert ids == sorted(set(ids))
+    times = [event.event_time for event in found]
+    assert times == sorted(times)
+
+
+def test_a_minutes_trades_add_up_to_what_the_days_volume_grew() -> None:
+    for symbol in (INSTRUMENTS[0], INSTRUMENTS[-1]):
+        before, after = quotes(DAY + 5 * MINUTE, 2, (symbol,))
+        sizes = [event.payload["size"] for event in trades(DAY + 6 * MINUTE, DAY + 7 * MINUTE, instruments=(symbol,))]
+        assert sum(sizes) == pytest.approx(after.payload["day_volume"] - before.payload["day_volume"], abs=0.02)
+
+
+@pytest.mark.parametrize("shock", ["gap", "frozen_feed"])
+def test_a_silent_feed_has_no_trades(shock: str) -> None:
+    label = next(one for one in labels(7, SYMBOLS, Window(DAY, DAY + timedelta(days=7))) if one.shock == shock)
+    only = tuple(one for one in INSTRUMENTS if one.symbol == label.symbol)
+    assert trades(label.starts_at, label.ends_at, instruments=only) == []
+    assert trades(label.ends_at, label.ends_at + MINUTE, instruments=only) != []
+
+
+def test_a_hundred_thousand_trades_take_less_than_two_seconds_events_included() -> None:
+    trades(DAY, DAY + MINUTE, per_minute=100)
+    started = time.process_time()
+    assert len(trades(DAY + 17 * MINUTE, DAY + 18 * MINUTE, per_minute=100_000)) > 90_000
+    assert time.process_time() - started < 2
+
+
+def test_an_answer_holds_a_bounded_number_of_trades() -> None:
+    source = Simulator(Settings(_env_file=None, simulator_trades_per_minute=100_000))
+    sizes = [len(batch.events) for batch in source.fetch(Window(DAY, DAY + MINUTE), INSTRUMENTS)]
+    assert max(sizes) == 20_000
+
+
+def test_it_has_a_history_of_quotes_and_trades_only() -> None:
+    minute = Window(DAY, DAY + MINUTE)
+    assert content(fetch(minute, kind="quote", simulator_trades_per_minute=1000)) == content(quotes(DAY, 1))
+    with pytest.raises(ConfigError, match="simulator has no history of bars; it has trades and quotes"):
+        fetch(minute, kind="bar")
+
+
 def test_instruments_without_an_id_for_the_simulator_are_left_out() -> None:
     others = (Instrument("BTCUSD", "crypto", "USD", "24/7", "replay", {"replay": "BTCUSD"}),)
     assert quotes(DAY, 1, others) == []
@@ -209,3 +374,9 @@ def test_instruments_without_an_id_for_the_simulator_are_left_out() -> None:
 
 def test_the_registry_makes_it_by_name() -> None:
     assert isinstance(make("simulator", Settings(_env_file=None)), Simulator)
+
+
+def test_the_registry_knows_which_sources_never_close() -> None:
+    keys = {"alphavantage_api_key": "key", "polygon_api_key": "key"}
+    sources = {name: make(name, Settings(_env_file=None, **keys)) for name in NAMES}
+    assert {name for name, source in sources.items() if source.always_open} == ALWAYS_OPEN

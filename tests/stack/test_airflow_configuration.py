@@ -72,6 +72,14 @@ def test_another_airflows_environment_does_not_leak_in(stack: Settings, monkeypa
     assert "AIRFLOW__CORE__EXECUTOR" not in found
 
 
+def test_metrics_go_nowhere_unless_a_server_is_named(stack: Settings) -> None:
+    assert not read(stack).getboolean("metrics", "statsd_on")
+    airflow.write_configuration(stack.model_copy(update={"statsd": "metrics.example:8125"}), SECRETS)
+    assert dict(read(stack)["metrics"]) == {
+        "statsd_on": "True", "statsd_host": "metrics.example", "statsd_port": "8125", "statsd_prefix": "airflow",
+    }  # fmt: skip
+
+
 def test_writing_it_again_changes_nothing(stack: Settings) -> None:
     assert not airflow.write_configuration(stack, SECRETS)
     assert airflow.write_configuration(stack.model_copy(update={"airflow_port": 9999}), SECRETS)

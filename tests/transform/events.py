@@ -51,6 +51,20 @@ def bar(symbol: str, clock: str, prices: tuple[Any, Any, Any, Any], volume: Any,
     return event("bar", symbol, at(clock), payload, **fields)
 
 
+def close(source: str, clock: str, price: Any, **fields: Any) -> Event:
+    """A bar of one minute of AAPL as one of the vendors sends it, all its prices the same."""
+    names = {
+        "yahoo": ("open", "high", "low", "close", "volume"),
+        "polygon": ("o", "h", "l", "c", "v"),
+        "alphavantage": ("1. open", "2. high", "3. low", "4. close", "5. volume"),
+    }[source]
+    payload = dict(zip(names, (price, price, price, price, 1), strict=True))
+    payload |= {"dataGranularity": "1m", "resolution": "1m"}
+    if "session" in fields:
+        payload["session"] = fields.pop("session")
+    return event("bar", fields.pop("symbol", "AAPL"), at(clock), payload, source=source, **fields)
+
+
 def accept(conn: psycopg.Connection, events: Iterable[Event], complete_until: dict[str, datetime] | None = None) -> int:
     """One accepted load of these events, with the watermarks that come with it; the load's id."""
     rows = list(events)

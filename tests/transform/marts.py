@@ -11,7 +11,10 @@ from include.transform.batch import close_batch
 from include.transform.runner import BuildResult, build_all, build_changed
 from include.warehouse.db import connect
 
-TABLES = ("instruments", "quotes", "trades", "candles_1m", "candles_5m", "indicators_1m", "latest_quotes")
+TABLES = (
+    "instruments", "quotes", "trades", "candles_1m", "candles_5m", "indicators_1m", "latest_quotes",
+    "source_divergence", "corporate_actions",
+)  # fmt: skip
 
 
 def build(settings: Settings) -> BuildResult:

@@ -74,24 +74,6 @@ def test_change_of_quotes_is_against_the_vendors_previous_close(marts_settings: 
         assert rows(conn, INDICATORS.format("previous_close, change_percent")) == [(8, 25), (None, None)]
 
 
-def test_the_primary_source_comes_first_then_the_others_by_name(marts_settings: Settings) -> None:
-    with connect(marts_settings) as conn:
-        primary = rows(conn, "select primary_source from marts.instruments where symbol = 'BTC-USD'")
-        assert primary == [("coingecko",)]
-        coin = event("quote", "BTC-USD", at("10:00:20"), {"current_price": 3}, source="coingecko")
-        minutes = [
-            quote("BTC-USD", f"10:0{minute}", 1, source=source)
-            for minute in (0, 1)
-            for source in ("simulator", "replay")
-        ]
-        accept(conn, minutes)
-        build(marts_settings)
-        assert rows(conn, INDICATORS.format("source, close")) == [("replay", 1), ("replay", 1)]
-        accept(conn, [coin])
-        build(marts_settings)
-        assert rows(conn, INDICATORS.format("source, close")) == [("coingecko", 3), ("replay", 1)]
-
-
 def test_the_latest_quote_of_each_symbol_and_its_age(marts_settings: Settings) -> None:
     with connect(marts_settings) as conn:
         accept(

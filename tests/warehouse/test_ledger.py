@@ -158,3 +158,17 @@ def test_loads_are_listed_oldest_first_and_a_limit_keeps_the_newest(conn: psycop
     assert [one.load_id for one in loads(conn)] == made
     assert [one.load_id for one in loads(conn, limit=2)] == made[1:]
     assert loads(conn, "accepted") == []
+
+
+def test_a_source_that_is_set_aside_keeps_its_watermark_and_the_load_keeps_why(
+    conn: psycopg.Connection, held: Lease
+) -> None:
+    sent = [quote("BTC-USD", 9, at=NOON, source="coinbase"), quote("BTC-USD", 9, at=NOON, source="coingecko")]
+    load = add_load(conn, sent, complete_until={"coinbase": NOON, "coingecko": NOON})
+    failures = [{"rule": "bad_rows_are_few"}]
+
+    accepted = accept(conn, held, load, [BadRow(1, "set aside: ...")], set_aside=["coinbase"], failures=failures)
+
+    assert accepted == Accepted(inserted=1, duplicates=0, quarantined=1)
+    assert conn.execute("select source, complete_until from ops.watermarks").fetchall() == [("coingecko", NOON)]
+    assert [(one.state, one.failures) for one in loads(conn)] == [("accepted", failures)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import json
 import re
 from datetime import UTC, datetime
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 from include.settings import Settings
 from include.warehouse import loader
 from include.warehouse.db import connect
+from include.warehouse.lines import Reject, parse
 
 NOON = "2026-01-02T12:00:00.000000Z"
 STAMP = {"sequence_number": "7", "arrived_at": "2026-01-02T12:00:01.500000Z"}
@@ -37,7 +39,7 @@ def unreadable(data: bytes) -> bytes:
 
 def store(settings: Settings, *lines: bytes, origin: str = "raw/x") -> loader.Loaded:
     with connect(settings) as conn, conn.transaction():
-        return loader.store(conn, loader.parse(enumerate(lines, 1)), origin=origin, is_live=True)
+        return loader.store(conn, enumerate(lines, 1), origin=origin, is_live=True)
 
 
 def rows(settings: Settings, query: str) -> list[tuple[Any, ...]]:
@@ -57,7 +59,14 @@ def test_good_lines_become_events_and_bad_ones_lie_in_quarantine(settings: Setti
         settings, "select origin, line_number, symbol, event_time, reason, raw from raw.rejected_events order by 2"
     ) == [
         ("raw/x", 2, None, None, "JSONDecodeError: unexpected end of data: line 1 column 6 (char 5)", b'{"cut'),
-        ("raw/x", 3, "MSFT", noon, "kind is 'tick'; it must be one of quote, trade, bar", line("MSFT", kind="tick")),
+        (
+            "raw/x",
+            3,
+            "MSFT",
+            noon,
+            "kind is 'tick'; it must be one of quote, trade, bar, action",
+            line("MSFT", kind="tick"),
+        ),
     ]
     assert rows(settings, "select origin, state, is_live, read_count, quarantined_count from ops.loads") == [
         ("raw/x", "landed", True, 4, 2)
@@ -125,13 +134,26 @@ def test_poison_goes_to_quarantine_and_its_neighbours_are_loaded(settings: Setti
         (b'"text"', "not a JSON object but str"),
         (b"\xf3\x89\x9a\xc2\x0a\x01A", "a record aggregated by the Kinesis Producer Library"),
         (b"\x00\x01", "no JSON: "),
+        (gzip.compress(b'{"aggregate":"quantstream/1"')[:-9], "an aggregated record that cannot be taken apart: Compr"),
+        (gzip.compress(b"x")[:-1] + b"\x99", "an aggregated record that cannot be taken apart: Incorrect length"),
+        (
+            gzip.compress(b'{"aggregate":"quantstream/1","count":2}\n{}'),
+            'an aggregated record that cannot be taken apart: its lines are not those that its header b\'{"aggregate":',
+        ),
     ],
-    ids=["cut off", "BOM", "no object", "aggregated", "binary"],
+    ids=["cut off", "BOM", "no object", "KPL", "binary", "an aggregate cut off", "one damaged", "one that miscounts"],
 )
 def test_a_record_that_is_no_json_object_is_kept_as_its_bytes(data: bytes, reason: str) -> None:
-    (reject,) = loader.parse([(1, unreadable(data))]).rejects
+    reject, _ = parse(1, unreadable(data))
+    assert isinstance(reject, Reject)
     assert reject.raw == data
     assert reject.reason.startswith(reason)
+
+
+def test_an_event_of_an_aggregate_that_is_no_json_is_kept_as_its_bytes_too() -> None:
+    reject, _ = parse(1, unreadable(b"{cut").replace(b'"arrived_at"', b'"sub_sequence": 3, "arrived_at"'))
+    assert isinstance(reject, Reject)
+    assert reject.raw == b"{cut"
 
 
 def test_a_literal_backslash_u0000_is_no_nul(settings: Settings) -> None:
@@ -185,12 +207,42 @@ def test_a_quarantined_line_stays_as_it_is_when_its_load_was_forgotten_and_comes
     assert rows(settings, "select load_id, line_number from raw.rejected_events") == [(first.load_id, 2)]
 
 
-def test_the_arrival_of_the_last_line_is_known() -> None:
-    assert loader.parse([(1, line()), (2, unreadable(b""))]).arrived_at == datetime(
-        2026, 1, 2, 12, 0, 1, 500000, tzinfo=UTC
+def test_the_events_of_a_record_count_as_one_record_and_the_arrival_of_the_last_is_known(settings: Settings) -> None:
+    later = "2026-01-02T12:00:07.000000Z"
+    loaded = store(
+        settings,
+        line("A", sub_sequence=0), line("B", sub_sequence=1), unreadable(b"?"),
+        line("C", sequence_number="8"), line("D", sequence_number="9", arrived_at=later),
+    )  # fmt: skip
+    assert (loaded.events, loaded.quarantined, loaded.lines, loaded.records) == (4, 1, 5, 3)
+    assert loaded.arrived_at == datetime(2026, 1, 2, 12, 0, 7, tzinfo=UTC)
+    assert store(settings, b"bad", origin="raw/y").arrived_at is None
+
+
+def test_what_events_say_about_completeness_is_told_with_the_last_arrival_that_said_it(settings: Settings) -> None:
+    one, two = "2026-01-02T12:01:00Z", "2026-01-02T12:02:00Z"
+    loaded = store(
+        settings,
+        line(complete_until=one, vendor_id="1"),
+        line(complete_until=one, vendor_id="2", sequence_number="8", arrived_at="2026-01-02T12:00:05Z"),
+        line(complete_until=two, vendor_id="3", sequence_number="9", arrived_at="2026-01-02T12:00:06Z"),
+        line(complete_until=two, payload=[], sequence_number="10", arrived_at="2026-01-02T12:00:09Z"),
     )
-    assert loader.parse([(1, b"bad")]).arrived_at is None
-    assert loader.parse([]).arrived_at is None
+    assert loaded.marks == {
+        ("simulator", datetime(2026, 1, 2, 12, 1, tzinfo=UTC)): datetime(2026, 1, 2, 12, 0, 5, tzinfo=UTC),
+        ("simulator", datetime(2026, 1, 2, 12, 2, tzinfo=UTC)): datetime(2026, 1, 2, 12, 0, 6, tzinfo=UTC),
+    }
+
+
+def test_a_large_object_is_loaded_chunk_by_chunk(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loader, "_CHUNK", 3)
+    with connect(settings) as conn:
+        conn.execute("alter table raw.landed_events add constraint no_poison check (symbol <> 'POISON')")
+    loaded = store(settings, line("A"), line("B"), b"bad", line("POISON"), line("C"), line("D"), line("E"), line("F"))
+    assert (loaded.events, loaded.quarantined) == (6, 2)
+    assert rows(settings, "select string_agg(symbol, '' order by line_number) from raw.landed_events") == [("ABCDEF",)]
+    assert rows(settings, "select line_number from raw.rejected_events order by 1") == [(3,), (4,)]
+    assert rows(settings, "select read_count, quarantined_count from ops.loads") == [(8, 2)]
 
 
 JSON = st.recursive(
@@ -216,7 +268,7 @@ def test_whatever_the_lines_hold_each_is_an_event_or_a_reject_and_the_ledger_cou
     settings: Settings, lines: list[bytes]
 ) -> None:
     with connect(settings) as conn, conn.transaction(force_rollback=True):
-        loaded = loader.store(conn, loader.parse(enumerate(lines, 1)), origin="raw/any", is_live=True)
+        loaded = loader.store(conn, enumerate(lines, 1), origin="raw/any", is_live=True)
         events = conn.execute("select line_number, payload::text from raw.landed_events").fetchall()
         rejects = conn.execute("select line_number from raw.rejected_events").fetchall()
         (counts,) = conn.execute("select read_count, quarantined_count from ops.loads").fetchall()

@@ -6,8 +6,11 @@
     )
 }}
 
+-- depends_on: {{ ref('stg_ops__watermark') }}
+
 -- The minutes that this batch touches. A table, because every later model asks for it, with statistics for the
--- planner.
+-- planner. Emptied when the batch is closed; while it is open (a build died) what was found stays, because a candle
+-- becomes final only once.
 with
 
 quote_minutes as (
@@ -84,6 +87,12 @@ following_minutes as (
 
 ),
 
+final_minutes as (
+
+    {{ minutes_final_now() }}
+
+),
+
 combined as (
 
     select * from quote_minutes
@@ -93,6 +102,16 @@ combined as (
     select * from bar_minutes
     union
     select * from following_minutes
+    union
+    select * from final_minutes
+    {% if is_incremental() -%}
+    union
+    select
+        source,
+        symbol,
+        candle_start
+    from {{ this }}
+    {%- endif %}
 
 )
 

@@ -1,9 +1,10 @@
-select * from {{ ref('stg_simulator__quote') }}
-
-union all
-
-select * from {{ ref('stg_coingecko__quote') }}
-
-union all
-
-select * from {{ ref('stg_replay__quote') }}
+{{
+    unioned(
+        'quote',
+        ['simulator', 'replay', 'coingecko', 'yahoo', 'alphavantage', 'polygon', 'binance', 'coinbase', 'kraken'],
+        [
+            'source', 'symbol', 'event_time', 'vendor_id', 'price', 'bid', 'ask', 'previous_close', 'change_percent',
+            'day_volume', 'volume_24h'
+        ]
+    )
+}}

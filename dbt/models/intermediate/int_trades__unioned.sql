@@ -1,1 +1,7 @@
-select * from {{ ref('stg_replay__trade') }}
+{{
+    unioned(
+        'trade',
+        ['simulator', 'replay', 'polygon', 'binance', 'coinbase', 'kraken'],
+        ['source', 'symbol', 'event_time', 'vendor_id', 'side', 'price', 'size']
+    )
+}}

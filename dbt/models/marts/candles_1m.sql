@@ -17,34 +17,11 @@ watermarks as (
 
 ),
 
-changed_minutes as (
+changed as (
 
     select * from {{ ref('int_changed_minutes') }}
 
 ),
-
-{% if is_incremental() %}
-changed as (
-
-    select
-        source,
-        symbol,
-        candle_start
-    from changed_minutes
-
-    union
-
-    -- candles that have become final meanwhile
-    select
-        kept.source,
-        kept.symbol,
-        kept.candle_start
-    from {{ this }} as kept
-    inner join watermarks on kept.source = watermarks.source
-    where not kept.is_final and kept.candle_start + interval '1 minute' <= watermarks.complete_until
-
-),
-{% endif %}
 
 combined as (
 
@@ -89,6 +66,7 @@ select
     trim_scale(chosen.vwap) as vwap,
     chosen.trade_count,
     chosen.basis,
+    chosen.session,
     chosen.previous_close,
     coalesce(chosen.candle_start + interval '1 minute' <= watermarks.complete_until, false) as is_final
 from chosen

@@ -5,7 +5,7 @@
         unique_key=['symbol', 'candle_start'],
         on_schema_change='fail',
         indexes=[{'columns': ['symbol', 'candle_start'], 'unique': true}],
-        post_hook=["{{ index_open_candles() }}", "{{ fence() }}"]
+        post_hook="{{ fence() }}"
     )
 }}
 
@@ -14,42 +14,11 @@
 
 with
 
-changed_symbols as (
+changed as (
 
     select * from {{ ref('int_changed_symbols') }}
 
 ),
-
-{% if is_incremental() %}
-became_final as (
-
-    select
-        kept.symbol,
-        kept.candle_start as from_candle
-    from {{ this }} as kept
-    inner join {{ ref('candles_1m') }} as candles
-        on
-            kept.symbol = candles.symbol
-            and kept.candle_start = candles.candle_start
-            and kept.source = candles.source
-    where not kept.is_final and candles.is_final
-
-),
-
-changed as (
-
-    select
-        either.symbol,
-        min(either.from_candle) as from_candle
-    from (
-        select * from changed_symbols
-        union all
-        select * from became_final
-    ) as either
-    group by either.symbol
-
-),
-{% endif %}
 
 series as (
 
@@ -65,6 +34,7 @@ series as (
         earlier.symbol,
         earlier.candle_start,
         null as source,
+        null as is_fallback,
         earlier.close,
         null as volume,
         null as is_final,
@@ -136,6 +106,7 @@ select
     symbol,
     candle_start,
     source,
+    is_fallback,
     close,
     volume,
     is_final,

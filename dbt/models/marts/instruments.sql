@@ -3,5 +3,6 @@ select
     asset_class,
     currency,
     calendar,
-    primary_source
+    primary_source,
+    fallbacks
 from {{ ref('stg_ops__instrument') }}

@@ -6,6 +6,12 @@ instruments as (
 
 ),
 
+ranks as (
+
+    select * from {{ ref('stg_ops__instrument_source') }}
+
+),
+
 -- the clock of the data: up to when the platform's sources are complete
 clock as (
 
@@ -20,11 +26,9 @@ latest as (
     cross join lateral (
         select quotes.*
         from {{ ref('quotes') }} as quotes
+        inner join ranks on quotes.symbol = ranks.symbol and quotes.source = ranks.source
         where quotes.symbol = instruments.symbol
-        order by
-            quotes.event_time desc,
-            coalesce(quotes.source = instruments.primary_source, false) desc,
-            quotes.source collate "C" asc
+        order by quotes.event_time desc, ranks.rank asc
         limit 1
     ) as last_quote
 

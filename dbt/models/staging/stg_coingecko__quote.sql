@@ -16,8 +16,8 @@ renamed as (
         event_time,
         vendor_id,
 
-        -- numerics
-        {{ number('current_price') }} as price,
+        -- numerics; a point of the past has the price and the turnover only
+        coalesce({{ number('current_price') }}, {{ number('price') }}) as price,
         null::numeric as bid,
         null::numeric as ask,
         null::numeric as previous_close,

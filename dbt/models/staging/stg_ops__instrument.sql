@@ -19,7 +19,8 @@ combined as (
         asset_class,
         currency,
         calendar,
-        primary_source
+        primary_source,
+        fallbacks
     from listed
 
     union all
@@ -30,7 +31,8 @@ combined as (
         registered.asset_class,
         registered.currency,
         registered.calendar,
-        registered.primary_source
+        registered.primary_source,
+        '{}'::text[] as fallbacks
     from registered
     left join listed on registered.symbol = listed.symbol
     where listed.symbol is null

@@ -18,6 +18,7 @@ renamed as (
 
         -- text
         payload ->> 'resolution' as resolution,
+        null::text as session,
 
         -- numerics
         {{ number('open') }} as open,

@@ -1,0 +1,5 @@
+select
+    symbol,
+    source,
+    rank
+from {{ source('ops', 'instrument_sources') }}
