@@ -191,7 +191,7 @@ class Line:
         except TimeoutError:
             return f"no handshake within {timing.handshake:g} s"
         except (OSError, InvalidHandshake) as error:
-            return f"no connection: {str(error) or type(error).__name__}"
+            return f"{self.url} cannot be reached: {str(error) or type(error).__name__}"
 
     async def _read(self, socket: ClientConnection, session: _Session) -> str:
         """Subscribe, then hand on frame after frame. Returns why it ended; raises ConnectionClosed."""

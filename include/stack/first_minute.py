@@ -37,7 +37,7 @@ def wait_for_first_minute(settings: Settings, secrets: Secrets, supervisor: Supe
     """Until each DAG has a good run that began after Airflow's start. Returns a line for the screen.
 
     While every exchange of the sources is closed, nobody waits: the line says when the first one opens.
-    Raises NotRunningError, saying which DAG is late and where to look.
+    Raises NotRunningError, saying which DAG is late and where to look, or what the sources said if none came.
     """
     if closed := _closed(settings, datetime.now(UTC)):
         return closed
@@ -50,6 +50,8 @@ def wait_for_first_minute(settings: Settings, secrets: Secrets, supervisor: Supe
             late = [dag_id for dag_id, run in good.items() if not _after(run, since)]
             if not late:
                 return f"{', '.join(DAGS)} ran"
+            if late[0] != DAGS[0] and (why := _nothing_comes(settings, since)):
+                raise NotRunningError(why)
             if time.monotonic() > end:
                 last = api.last_run(late[0])
                 state = "no run yet" if last is None else f"its last run {last.run_id} is {last.state}"
@@ -58,6 +60,25 @@ def wait_for_first_minute(settings: Settings, secrets: Secrets, supervisor: Supe
                     f"{url(settings)}/dags/{late[0]} or at `quantstream logs scheduler`; everything keeps running."
                 )
             time.sleep(0.5)
+
+
+def _nothing_comes(settings: Settings, since: float) -> str | None:
+    """What to say if every source was pulled since then, and each failed."""
+    from include.warehouse.db import connect
+
+    with connect(settings) as conn:
+        pulls = conn.execute(
+            "select distinct on (source) source, error from ops.outcomes where step = 'pull' and source = any(%s) "
+            "and at >= to_timestamp(%s) order by source, ok desc, at desc",
+            [settings.sources, since],
+        ).fetchall()
+    if {source for source, _ in pulls} != set(settings.sources) or not all(error for _, error in pulls):
+        return None
+    said = "\n".join(f"  {source}: {error}" for source, error in pulls)
+    return (
+        f"no source of QUANTSTREAM_SOURCES brought anything:\n{said}\n"
+        "Everything keeps running, and they are asked again in each interval; `quantstream status` shows how they do."
+    )
 
 
 def cadence_warning(settings: Settings) -> str | None:

@@ -90,10 +90,18 @@ def programs(settings: Settings, *, airflow: bool) -> list[Program]:
 
 
 def environment(settings: Settings) -> dict[str, str]:
-    """The environment of every process of the stack: the caller's, less what belongs to another Airflow or Python."""
+    """The environment of every process of the stack: the caller's, less what belongs to another Airflow or Python.
+
+    Connections named for us, as in AIRFLOW_CONN_QUANTSTREAM_POLYGON, are meant for this one.
+    """
     foreign = ("AIRFLOW", "PYTHONPATH", "PYTHONHOME", "PYTHONDONTWRITEBYTECODE", "PYTHONSTARTUP", "SUPERVISOR_")
     layout = Layout(settings.home)
-    return {name: value for name, value in os.environ.items() if not name.startswith(foreign)} | {
+    ours = {
+        name: value
+        for name, value in os.environ.items()
+        if name.startswith("AIRFLOW_CONN_QUANTSTREAM_") or not name.startswith(foreign)
+    }
+    return ours | {
         MARKER: str(layout.home),
         PREFIX + "HOME": str(layout.home),
         "AIRFLOW_HOME": str(layout.airflow),

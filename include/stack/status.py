@@ -173,9 +173,8 @@ def _judge_the_clock(settings: Settings, status: Status) -> None:
             status.problem(f"the newest {name} is of {newest:%Y-%m-%d %H:%M:%S} UTC")
     recent = [gap for gap in status.missing if status.at - gap.end < _STALE]
     if recent:
-        count = sum(gap.intervals for gap in recent)
-        status.problem(
-            f"{count} recent intervals were not pulled, since {recent[0].start:%H:%M:%S} UTC ({recent[0].source})"
-        )
+        count, since = sum(gap.intervals for gap in recent), min(gap.start for gap in recent)
+        sources = ", ".join(dict.fromkeys(gap.source for gap in recent))
+        status.problem(f"{count} recent intervals were not pulled, since {since:%H:%M:%S} UTC ({sources})")
     if status.pace is not None and not status.pace.fits(settings):
         status.problem(status.pace.warning(settings))

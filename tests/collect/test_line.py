@@ -85,9 +85,9 @@ def test_trades_arrive_and_a_stop_unsubscribes() -> None:
             server.wait_for(1)
             server.say(agg_frame(1, now()), agg_frame(2, now()))
             held.hears(2)
+        wait_until(lambda: server.closed == [1000], 5, "the connection is closed properly")
         assert server.paths == ["/stream?streams=btcusdt@aggTrade"]
         assert server.heard == ['{"method":"UNSUBSCRIBE","params":["btcusdt@aggTrade"],"id":1}']
-        wait_until(lambda: server.closed == [1000], 5, "the connection is closed properly")
 
 
 def test_the_servers_pings_are_answered() -> None:
@@ -150,7 +150,7 @@ def test_nobody_listens_and_then_somebody_does() -> None:
     with FeedServer() as server:
         server.go_away()
         with Held(binance(), server.url) as held:
-            held.says("no connection: ")
+            held.says("cannot be reached: ")
             server.come_back()
             server.wait_for(1)
 
@@ -278,4 +278,4 @@ def test_an_address_that_is_none_is_said(caplog: pytest.LogCaptureFixture) -> No
     with Held(binance(), "http://not-a-feed") as held:
         held.says("the address of the feed is wrong")
     with Held(binance(), f"ws://127.0.0.1:{free_port()}") as held:
-        held.says("no connection: ")
+        held.says("cannot be reached: ")

@@ -61,7 +61,7 @@ def test_while_it_is_away_trades_wait_on_disk_and_leave_in_order_when_it_is_back
             say(feed, number)
         running.taken_in(53)
         wait_until(lambda: running.collector.outlet.waiting == 50, 10, "all of them are on disk")
-        query = "select 1 from ops.outcomes where step = 'collect' and not ok and error like 'the stream takes %'"
+        query = "select 1 from ops.outcomes where step = 'collect' and not ok and error like '%stream takes nothing%'"
         wait_until(lambda: rows(through, query), 10, "it is said")
         aws.clear()
         say(feed, 54)

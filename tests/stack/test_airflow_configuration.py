@@ -72,6 +72,16 @@ def test_another_airflows_environment_does_not_leak_in(stack: Settings, monkeypa
     assert "AIRFLOW__CORE__EXECUTOR" not in found
 
 
+def test_a_vendors_connection_in_the_environment_reaches_the_tasks(
+    stack: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_QUANTSTREAM_POLYGON", "http://:a-key@")
+    monkeypatch.setenv("AIRFLOW_CONN_POSTGRES_DEFAULT", "postgres://elsewhere")
+    found = environment(stack)
+    assert found["AIRFLOW_CONN_QUANTSTREAM_POLYGON"] == "http://:a-key@"
+    assert "AIRFLOW_CONN_POSTGRES_DEFAULT" not in found
+
+
 def test_metrics_go_nowhere_unless_a_server_is_named(stack: Settings) -> None:
     assert not read(stack).getboolean("metrics", "statsd_on")
     airflow.write_configuration(stack.model_copy(update={"statsd": "metrics.example:8125"}), SECRETS)

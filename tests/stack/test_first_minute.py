@@ -50,6 +50,28 @@ def test_up_says_when_the_first_exchange_opens(monkeypatch: pytest.MonkeyPatch) 
     assert said == "every exchange is closed; ..."
 
 
+@pytest.mark.parametrize(
+    ("pulls", "said"),
+    [
+        ({"kraken": False, "yahoo": False}, "brought anything:\n  kraken: answered 503\n  yahoo: answered 503\nEver"),
+        ({"kraken": False, "yahoo": True}, None),
+        ({"kraken": False}, None),
+    ],
+    ids=["all failed", "one came", "one is not through yet"],
+)
+def test_up_says_what_the_sources_said_if_none_brought_anything(
+    settings: Settings, pulls: dict[str, bool], said: str | None
+) -> None:
+    ours, began = settings.model_copy(update={"sources": ["yahoo", "kraken"]}), datetime.now(UTC).timestamp()
+    with connect(ours) as conn:
+        record(conn, "pull", False, source="yahoo", run_id="scheduled__1", error="of before")
+        conn.execute("update ops.outcomes set at = at - interval '1 hour'")
+        for source, ok in pulls.items():
+            record(conn, "pull", ok, source=source, run_id="scheduled__2", error=None if ok else "answered 503")
+    found = first_minute._nothing_comes(ours, began - 1)
+    assert found is None if said is None else found is not None and said in found
+
+
 def cycle(conn: psycopg.Connection, seconds: float) -> None:
     """A scheduled cycle that ended just now."""
     for step, run, ended, took in (
