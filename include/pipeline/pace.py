@@ -14,9 +14,9 @@ _LOOKED_AT: Final = timedelta(hours=6)
 _ENOUGH: Final = 5  # cycles, to say that the cadence does not fit
 _MANY: Final = 20  # cycles, of which one is 5 in 100
 
-# The newest scheduled runs that went all the way: from the beginning of the pull to the end of the first `notify` after
-# the first `transform` that began when the run's loads were accepted (those of sources in time; a slow one's come after
-# them). An outcome is stamped with its end.
+# The newest scheduled runs that brought something and went all the way: from the beginning of the pull to the end of
+# the first `notify` after the first `transform` that began when the run's loads were accepted (those of sources in
+# time; a slow one's come after them). An outcome is stamped with its end.
 _CYCLES: Final = """
 with ingest as (
     select run_id, min(at - make_interval(secs => seconds)) as began
@@ -31,6 +31,7 @@ from ingest
 cross join lateral (
     select min(o.at) as at from ops.outcomes as o
     where o.step = 'audit' and o.ok and o.run_id = ingest.run_id and o.at > ingest.began
+        and (o.detail ->> 'accepted')::int > 0
 ) as audited
 cross join lateral (
     select o.at from ops.outcomes as o

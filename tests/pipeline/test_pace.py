@@ -14,11 +14,14 @@ from include.warehouse.db import connect
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
 
 
-def outcome(conn: psycopg.Connection, step: str, ended: float, seconds: float, run: str, *, ok: bool = True) -> None:
-    """A step that ended so many seconds after NOW and took so many."""
+def outcome(
+    conn: psycopg.Connection, step: str, ended: float, seconds: float, run: str, *, ok: bool = True, accepted: int = 1
+) -> None:
+    """A step that ended so many seconds after NOW and took so many; an audit accepted so many loads."""
     conn.execute(
-        "insert into ops.outcomes (step, at, seconds, run_id, ok) values (%s, %s, %s, %s, %s)",
-        [step, NOW + timedelta(seconds=ended), seconds, run, ok],
+        "insert into ops.outcomes (step, at, seconds, run_id, ok, detail) "
+        "values (%s, %s, %s, %s, %s, jsonb_build_object('accepted', %s::int))",
+        [step, NOW + timedelta(seconds=ended), seconds, run, ok, accepted if step == "audit" else None],
     )
 
 
@@ -35,6 +38,19 @@ def test_a_cycle_is_from_the_beginning_of_its_pull_to_the_end_of_its_notify(sett
         outcome(conn, "notify", ended=16, seconds=1, run="asset__1")
         found = pace(conn, NOW + timedelta(minutes=1))
     assert found == Pace(cycles=1, last=15.0, p50=15.0, p95=15.0)
+
+
+def test_an_interval_in_which_nothing_came_is_no_cycle(settings: Settings) -> None:
+    """Its vendors were away; the next transform, twenty minutes later, is another interval's."""
+    with connect(settings) as conn:
+        outcome(conn, "pull", ended=1, seconds=1, run="scheduled__1", ok=False)
+        outcome(conn, "audit", ended=2, seconds=1, run="scheduled__1", accepted=0)
+        outcome(conn, "pull", ended=1201, seconds=1, run="scheduled__2")
+        outcome(conn, "audit", ended=1202, seconds=1, run="scheduled__2")
+        outcome(conn, "transform", ended=1204, seconds=1, run="asset")
+        outcome(conn, "notify", ended=1205, seconds=1, run="asset")
+        found = pace(conn, NOW + timedelta(minutes=30))
+    assert found == Pace(cycles=1, last=5.0, p50=5.0, p95=5.0)
 
 
 def test_the_newest_cycles_count_and_not_what_people_ran_by_hand(settings: Settings) -> None:

@@ -79,7 +79,8 @@ def cycle(conn: psycopg.Connection, seconds: float) -> None:
         ("transform", "asset", 0.2, 0.1), ("notify", "asset", 0, 0.1),
     ):  # fmt: skip
         conn.execute(
-            "insert into ops.outcomes (step, at, seconds, run_id, ok) values (%s, %s, %s, %s, true)",
+            "insert into ops.outcomes (step, at, seconds, run_id, ok, detail) "
+            "values (%s, %s, %s, %s, true, '{\"accepted\": 1}')",
             [step, datetime.now(UTC) - timedelta(seconds=ended), took, run],
         )
 
