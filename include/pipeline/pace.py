@@ -68,9 +68,9 @@ class Pace:
         """What to say where it does not fit: the figure and the remedy."""
         cadences = sorted(get_args(type(settings).model_fields["cadence_seconds"].annotation))
         longer = " or ".join(str(one) for one in cadences if one > settings.cadence_seconds)
-        measured = "95 of 100 of the last" if self.cycles >= _MANY else "the slowest of the last"
+        measured = f"95 of 100 of the last {self.cycles}" if self.cycles >= _MANY else f"the slowest of {self.cycles}"
         return (
-            f"a cycle takes up to {self.p95:.1f} s ({measured} {self.cycles}), more than the "
+            f"a cycle takes up to {self.p95:.1f} s ({measured if self.cycles > 1 else 'the first one'}), more than the "
             f"{settings.cadence_seconds} s of QUANTSTREAM_CADENCE_SECONDS: what is new comes late, intervals may be "
             f"missed; {f'set it to {longer}, ' if longer else ''}pull fewer instruments, or give it more cores"
         )

@@ -83,6 +83,11 @@ def test_the_longest_cadence_has_another_remedy() -> None:
     assert said.endswith("intervals may be missed; pull fewer instruments, or give it more cores")
 
 
+def test_the_only_cycle_there_is_is_the_first_one() -> None:
+    said = Pace(1, 11.6, 11.6, 11.6).warning(Settings(_env_file=None, cadence_seconds=10))
+    assert said.startswith("a cycle takes up to 11.6 s (the first one), more than the 10 s")
+
+
 def test_of_a_few_cycles_the_slowest_is_named() -> None:
     said = Pace(3, 14.0, 13.0, 15.5).warning(Settings(_env_file=None, cadence_seconds=10))
-    assert said.startswith("a cycle takes up to 15.5 s (the slowest of the last 3), more than the 10 s")
+    assert said.startswith("a cycle takes up to 15.5 s (the slowest of 3), more than the 10 s")

@@ -176,5 +176,6 @@ class Teller:
 
 def _line(said: Said) -> str:
     """A minute as `rows=1200 lag_seconds=0.1 ...`, for the log."""
-    named = {"rows": said.rows, **(said.detail or {}), "error": said.error}
-    return " ".join(f"{name}={value}" for name, value in named.items() if value not in (None, 0, ""))
+    named = {**(said.detail or {}), "error": said.error}
+    told = [f"{name}={value}" for name, value in named.items() if value not in (None, 0, "")]
+    return " ".join([f"rows={said.rows or 0}", *told])
