@@ -4,22 +4,27 @@ Runs whenever `market_transform` changed the marts (asset `market_marts`).
 
 | task | does | when it fails |
 |---|---|---|
-| `detect` | applies the rules of `include/config/detection.yml` to new and changed candles; writes alerts and the outbox in one transaction | nothing was written; the next run looks at the same candles |
+| `detect` | applies the rules of `include/config/detection.yml` to new and changed candles, those that came live first; writes alerts and the outbox in one transaction | nothing was written; the next run looks at the same candles |
 | `notify` | publishes the outbox to SNS in order and marks what SNS took | what was not taken stays in the outbox; see the runbook *Alerts do not arrive* |
 
-An alert has a stable key (rule, symbol, candle), so a retry neither writes nor sends it twice.
+An alert has a stable key (rule, symbol, candle), so a retry neither writes nor sends it twice. One whose candle is older than
+`QUANTSTREAM_ALERT_MAX_AGE_HOURS` is written down and sent to nobody. History that does not fit into a few seconds waits: the
+run then emits `market_marts` itself (through the alias `market_detect_again`), sends what it found, and starts again.
 """
 
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
-from airflow.sdk import Asset, dag, task
+from airflow.sdk import Asset, AssetAlias, dag, task
 
 from include.pipeline.task_defaults import MINUTE_TASK
 from include.settings import get_settings
 
 MARKET_MARTS = Asset("market_marts")
+AGAIN = AssetAlias("market_detect_again")
+HISTORY_SECONDS = 10.0  # how much later an alert that came live may be sent, at the most, because of history
 
 
 @dag(
@@ -32,11 +37,12 @@ MARKET_MARTS = Asset("market_marts")
     doc_md=__doc__,
 )
 def market_detect() -> None:
-    @task
-    def detect(run_id: str) -> None:
+    @task(outlets=[AGAIN])
+    def detect(run_id: str, outlet_events: Any) -> None:
         from include.pipeline.detect import detect
 
-        detect(get_settings(), run_id=run_id)
+        if detect(get_settings(), run_id=run_id, history_seconds=HISTORY_SECONDS).is_more_left:
+            outlet_events[AGAIN].add(MARKET_MARTS)
 
     @task
     def notify(run_id: str) -> None:

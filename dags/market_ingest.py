@@ -21,7 +21,7 @@ Triggered by hand it pulls the last whole interval again; what is there already 
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from airflow.providers.standard.operators.empty import EmptyOperator
@@ -49,16 +49,15 @@ INTERVALS = pulled_intervals(get_settings())
 )
 def market_ingest() -> None:
     @task(pool="pull")
-    def pull(source: str, data_interval_start: datetime, data_interval_end: datetime, dag_run: Any) -> None:
+    def pull(source: str, dag_run: Any) -> None:
         from quantstream_keys import settings_with_keys  # plugins/quantstream_keys.py
 
         from include.errors import SourceError
         from include.events import Window
         from include.pipeline.pull import pull
 
-        by_hand = data_interval_start is None  # triggered without a logical date
-        asked = INTERVALS.last_until(dag_run.run_after) if by_hand else None
-        window = asked or Window(data_interval_start, data_interval_end)
+        start, end = dag_run.data_interval_start, dag_run.data_interval_end  # None if triggered without a logical date
+        window = INTERVALS.last_until(dag_run.run_after) if start is None else Window(start, end)
         try:
             pull(settings_with_keys(get_settings(), source), source, window, run_id=dag_run.run_id)
         except SourceError as failed:  # it was tried again already, and the others wait: the next interval asks anew

@@ -9,12 +9,14 @@ from include.settings import Settings
 
 if TYPE_CHECKING:
     import boto3
+    from mypy_boto3_athena import AthenaClient
+    from mypy_boto3_glue import GlueClient
     from mypy_boto3_kinesis import KinesisClient
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_sns import SNSClient
     from mypy_boto3_sqs import SQSClient
 
-Service = Literal["kinesis", "s3", "sns", "sqs"]
+Service = Literal["kinesis", "s3", "sns", "sqs", "glue", "athena"]
 
 
 @overload
@@ -25,6 +27,10 @@ def client(settings: Settings, service: Literal["s3"]) -> S3Client: ...
 def client(settings: Settings, service: Literal["sns"]) -> SNSClient: ...
 @overload
 def client(settings: Settings, service: Literal["sqs"]) -> SQSClient: ...
+@overload
+def client(settings: Settings, service: Literal["glue"]) -> GlueClient: ...
+@overload
+def client(settings: Settings, service: Literal["athena"]) -> AthenaClient: ...
 def client(settings: Settings, service: Service) -> Any:
     """A client with short timeouts and botocore's standard retries (with back-off and jitter).
 

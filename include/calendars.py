@@ -10,7 +10,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from functools import cache
 from typing import Final
 from zoneinfo import ZoneInfo
@@ -21,6 +21,8 @@ from include.instruments import Instrument
 
 ALWAYS: Final = "24/7"
 """The calendar of what never closes."""
+FX: Final = "FX"
+"""The calendar of currencies: Sunday 17:00 to Friday 17:00 in New York, but for Christmas and New Year's Day."""
 
 # Where shares are traded before the opening and after the close: from when on (local time), and how long after the
 # close. NYSE Arca's early session begins at 04:00 New York; its late session ends at 20:00, on early-close days (13:00)
@@ -48,6 +50,24 @@ def sessions(calendar: str, window: Window, *, extended: bool = False) -> list[W
         chosen = slice(bisect_right(closes, start), bisect_left(opens, end))
         found += [_window(opened, closed) for opened, closed in zip(opens[chosen], closes[chosen], strict=True)]
     return found
+
+
+def dated_sessions(calendar: str, window: Window) -> list[tuple[date, Window]]:
+    """The sessions that overlap the window, whole and in order, each with the exchange's own date of it.
+
+    For `24/7` these are the UTC days. A lunch break parts two of the same date. Raises ConfigError for an unknown
+    calendar.
+    """
+    first, last = (window.start - _NEAR).date(), (window.end + _NEAR).date()
+    if calendar == ALWAYS:
+        days = (first + timedelta(days=n) for n in range((last - first).days + 1))
+        starts = ((day, datetime.combine(day, time(), UTC)) for day in days)
+        found = [(day, Window(start, start + timedelta(days=1))) for day, start in starts]
+    else:
+        years = range(first.year, last.year + 1)
+        spans = (span for year in years for span in _schedule(calendar, year, False))
+        found = [(day, Window(opened, closed)) for day, opened, closed in spans]
+    return [(day, session) for day, session in found if session.start < window.end and session.end > window.start]
 
 
 def is_open(calendar: str, window: Window, *, extended: bool = False) -> bool:
@@ -159,6 +179,15 @@ def _until(calendar: str, moment: datetime, extended: bool) -> Iterator[Window]:
 @cache
 def _year(calendar: str, year: int, extended: bool) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Openings and closings of the sessions dated in that year, in seconds since 1970."""
+    spans = _schedule(calendar, year, extended)
+    return tuple(opened.timestamp() for _, opened, _ in spans), tuple(closed.timestamp() for _, _, closed in spans)
+
+
+@cache
+def _schedule(calendar: str, year: int, extended: bool) -> tuple[tuple[date, datetime, datetime], ...]:
+    """The sessions dated in that year: date, opening, closing."""
+    if calendar == FX:
+        return tuple(_currency_sessions(year))
     import exchange_calendars
     from exchange_calendars.errors import InvalidCalendarName
 
@@ -166,20 +195,30 @@ def _year(calendar: str, year: int, extended: bool) -> tuple[tuple[float, ...], 
         found = exchange_calendars.get_calendar(calendar, start=f"{year}-01-01", end=f"{year}-12-31")
     except InvalidCalendarName:
         raise ConfigError(
-            f"there is no exchange calendar {calendar!r}; allowed are {ALWAYS} and the codes of exchange-calendars, "
-            "as in XNYS"
+            f"there is no exchange calendar {calendar!r}; allowed are {ALWAYS}, {FX} and the codes of "
+            "exchange-calendars, as in XNYS"
         ) from None
-    spans: list[tuple[datetime, datetime]] = []
-    for day in found.schedule.itertuples():
-        opened, closed = day.open.to_pydatetime(), day.close.to_pydatetime()
+    spans: list[tuple[date, datetime, datetime]] = []
+    for session in found.schedule.itertuples():
+        day, opened, closed = session.Index.date(), session.open.to_pydatetime(), session.close.to_pydatetime()
         if extended and calendar in _EARLY:
-            early = datetime.combine(day.Index.date(), _EARLY[calendar], ZoneInfo(str(found.tz)))
-            spans.append((early, closed + _LATE))
-        elif day.break_start == day.break_start:  # not NaT
-            spans += [(opened, day.break_start.to_pydatetime()), (day.break_end.to_pydatetime(), closed)]
+            early = datetime.combine(day, _EARLY[calendar], ZoneInfo(str(found.tz)))
+            spans.append((day, early, closed + _LATE))
+        elif session.break_start == session.break_start:  # not NaT
+            spans.append((day, opened, session.break_start.to_pydatetime()))
+            spans.append((day, session.break_end.to_pydatetime(), closed))
         else:
-            spans.append((opened, closed))
-    return tuple(opened.timestamp() for opened, _ in spans), tuple(closed.timestamp() for _, closed in spans)
+            spans.append((day, opened, closed))
+    return tuple(spans)
+
+
+def _currency_sessions(year: int) -> Iterator[tuple[date, datetime, datetime]]:
+    """A session a day, Monday to Friday, each from 17:00 of the day before; nobody trades on two holidays."""
+    zone, closes = ZoneInfo("America/New_York"), time(17)
+    for number in range(366):
+        day = date(year, 1, 1) + timedelta(days=number)
+        if day.year == year and day.weekday() < 5 and (day.month, day.day) not in ((1, 1), (12, 25)):
+            yield day, datetime.combine(day - timedelta(days=1), closes, zone), datetime.combine(day, closes, zone)
 
 
 def _window(start: float, end: float) -> Window:

@@ -13,7 +13,26 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from include.commands import airflow, alerts, bench, collect, loads, logs, provision, run, sql, stack, status
+from include.commands import (
+    airflow,
+    alerts,
+    athena,
+    backfill,
+    bench,
+    collect,
+    compact,
+    gaps,
+    loads,
+    logs,
+    provision,
+    rebuild,
+    replay,
+    run,
+    sql,
+    stack,
+    status,
+    stream,
+)
 from include.errors import QuantStreamError
 
 EPILOG = """
@@ -26,6 +45,8 @@ Examples:
   quantstream sql "select * from latest_quotes"
 
   quantstream alerts --follow
+
+  quantstream backfill --from 2026-11-01    # the past, into the same tables
 
   quantstream down
 
@@ -49,10 +70,17 @@ app.command(epilog=stack.CLEAN_EPILOG)(stack.clean)
 app.command(epilog=status.EPILOG)(status.status)
 app.command(epilog=run.EPILOG)(run.run)
 app.command(epilog=collect.EPILOG)(collect.collect)
+app.command(epilog=backfill.EPILOG)(backfill.backfill)
+app.command(epilog=gaps.EPILOG)(gaps.gaps)
+app.command(epilog=replay.EPILOG)(replay.replay)
+app.command(epilog=rebuild.EPILOG)(rebuild.rebuild)
 app.command(epilog=alerts.EPILOG)(alerts.alerts)
 app.command(epilog=sql.EPILOG)(sql.sql)
+app.command(epilog=athena.EPILOG)(athena.athena)
+app.command(epilog=compact.EPILOG)(compact.compact)
 app.command(epilog=logs.EPILOG)(logs.logs)
 app.add_typer(loads.app, name="loads")
+app.add_typer(stream.app, name="stream")
 app.add_typer(bench.app, name="bench")
 app.command(epilog=provision.EPILOG)(provision.provision)
 app.command(epilog=airflow.EPILOG, context_settings=airflow.CONTEXT, add_help_option=False)(airflow.airflow)

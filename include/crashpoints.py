@@ -32,11 +32,48 @@ Name = Literal[
     "after_mark_sent",
 ]
 NAMES: Final[tuple[str, ...]] = get_args(Name)
+"""Those that a minute of the market passes."""
+
+HistoryName = Literal[
+    "before_history_intent",
+    "after_history_intent",
+    "before_history_put",
+    "after_history_put",
+    "before_history_landed",
+    "after_history_landed",
+    "before_history_settled",
+    "after_history_settled",
+]
+HISTORY_NAMES: Final[tuple[str, ...]] = get_args(HistoryName)
+"""Those that a backfill passes, beside those of loading and of the audit."""
+
+LakeName = Literal[
+    "before_lake_announce",
+    "after_lake_announce",
+    "before_lake_put",
+    "after_lake_put",
+    "before_lake_remove",
+    "before_lake_commit",
+    "after_lake_commit",
+]
+LAKE_NAMES: Final[tuple[str, ...]] = get_args(LakeName)
+"""Those that the compaction of a day passes."""
+
+ReplayName = Literal[
+    "before_reset_commit",
+    "after_reset_commit",
+    "before_rebuild_emptied",
+    "after_rebuild_emptied",
+    "before_rebuild_phase",
+    "after_rebuild_phase",
+]
+REPLAY_NAMES: Final[tuple[str, ...]] = get_args(ReplayName)
+"""Those that a reset of the stream and a rebuild pass, beside those of their steps."""
 
 _passages: dict[str, int] = {}
 
 
-def crash_point(name: Name) -> None:
+def crash_point(name: Name | HistoryName | LakeName | ReplayName) -> None:
     """Kill this process here if `QUANTSTREAM_CRASH_AT` says so."""
     wanted, _, nth = os.environ.get("QUANTSTREAM_CRASH_AT", "").partition(":")
     if wanted != name:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 
 
 class QuantStreamError(Exception):
@@ -61,6 +62,17 @@ class BudgetSpentError(RefusedError):
 
 class CircuitOpenError(RefusedError):
     """The vendor failed too often and is left alone for a while; the text says since when, why, and until when."""
+
+
+class HistoryDeferredError(QuantStreamError):
+    """What is left of a piece of history does not fit in the vendor's budget now; it goes on at `until` (UTC).
+
+    What came until then is landed and stays. Not a failure: whoever asked waits and asks again.
+    """
+
+    def __init__(self, message: str, until: datetime) -> None:
+        super().__init__(message)
+        self.until = until
 
 
 class StreamError(QuantStreamError):

@@ -128,6 +128,31 @@ class Settings(BaseSettings):
     audit_future_seconds: int = Field(60, ge=0, description="how far in the future an event_time may lie")
     stream_retention_hours: int = Field(24, ge=24, le=8760, description="live events older than this are quarantined")
 
+    # History
+    history_land_events: int = Field(
+        100_000, ge=1000, description="events of history in one raw object (and load) at the most"
+    )
+    history_live_share: float = Field(
+        0.5, ge=0, lt=1, description="share of each vendor's budget that history leaves to the minutes"
+    )
+    transform_history_events: int = Field(
+        200_000, ge=1000, description="events of history in one build at the most; what is live comes before each"
+    )
+    alert_max_age_hours: float = Field(
+        24.0, ge=0, description="alerts of older candles are written down and sent to nobody; 0: all are sent"
+    )
+
+    # Lake and retention; 0 days: kept for ever
+    lake_infrequent_days: int = Field(30, ge=0, description="raw objects move to infrequent access after so many days")
+    lake_glacier_days: int = Field(90, ge=0, description="raw objects move to Glacier after so many days")
+    lake_expire_days: int = Field(0, ge=0, description="raw objects are removed after so many days")
+    keep_events_days: int = Field(0, ge=0, description="days that raw events stay in Postgres; the lake keeps them all")
+    keep_quarantine_days: int = Field(0, ge=0, description="days that quarantined rows stay")
+    keep_ledger_days: int = Field(90, ge=0, description="days that outcomes and finished rows of the ledger stay")
+    keep_logs_days: int = Field(14, ge=0, description="days that logs and Airflow's record of past runs stay")
+    athena_workgroup: str = Field("primary", description="the Athena workgroup that `quantstream athena` asks in")
+    glue_database: str = Field("quantstream", pattern=r"^[a-z][a-z0-9_]*$", description="the lake's tables in Glue")
+
     # Several sources
     divergence_basis_points: float = Field(
         100.0, gt=0, description="a source's close this far from the other sources' median is flagged"

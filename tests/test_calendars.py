@@ -130,7 +130,7 @@ def test_instruments_of_a_closed_exchange_are_left_out_and_crypto_never_is() -> 
 
 
 def test_an_unknown_calendar_is_named_with_a_remedy() -> None:
-    with pytest.raises(ConfigError, match="no exchange calendar 'NOWHERE'; allowed are 24/7 and the codes"):
+    with pytest.raises(ConfigError, match="no exchange calendar 'NOWHERE'; allowed are 24/7, FX and the codes"):
         is_open("NOWHERE", minute("2026-03-09 10:00"))
 
 

@@ -21,7 +21,10 @@ from include.stack.secrets import load_secrets
 from include.warehouse.db import connect
 from tests.conftest import free_port
 
-COMMANDS = ["up", "down", "clean", "status", "run", "alerts", "sql", "logs", "provision"]
+COMMANDS = [
+    "up", "down", "clean", "status", "run", "alerts", "sql", "logs", "provision", "backfill", "gaps", "replay",
+    "rebuild", "athena", "compact",
+]  # fmt: skip
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
 
@@ -179,6 +182,22 @@ def test_loads_are_listed_and_shown(invoke: Callable[..., str], marts_settings: 
     assert "raw/a.jsonl.gz" in invoke("loads", "list", "--state", "rejected")
     assert json.loads(invoke("loads", "list", "--json"))["read_count"] == 25
     assert "enough symbols" in invoke("loads", "show", str(row[0]))
+
+
+def test_alerts_that_were_too_old_to_send_are_counted_beside_those_that_arrived(
+    invoke: Callable[..., str], marts_settings: Settings
+) -> None:
+    assert invoke("alerts") == "No alert has arrived yet.\n"
+    with connect(marts_settings) as conn:
+        conn.execute(
+            "insert into marts.alerts (alert_key, rule, category, severity, message, state)"
+            " select n, 'zscore', 'market', 'warning', 'm', 'history' from generate_series(1, 1234) as n"
+        )
+    assert invoke("alerts").splitlines() == [
+        "Written down, too old to send: 1,234 (quantstream sql \"select * from alerts where state = 'history'\")",
+        "No alert has arrived yet.",
+    ]
+    assert invoke("alerts", "--json") == ""
 
 
 def test_the_end_of_a_log_is_shown(invoke: Callable[..., str], marts_settings: Settings) -> None:

@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 import psutil
 import pytest
 
+from include.errors import LeaseHeldError
 from include.notify import inbox
 from include.settings import Settings
 from include.stack.airflow_api import AirflowApi
@@ -20,6 +21,7 @@ from include.stack.status import read_status
 from include.stack.supervision import Supervisor
 from include.warehouse.db import connect
 from tests.conftest import wait_until
+from tests.transform.events import accept, event
 
 pytestmark = pytest.mark.airflow
 MINUTE_DAGS = ("market_ingest", "market_transform", "market_detect")
@@ -67,6 +69,33 @@ def test_no_minute_is_missing_and_status_is_healthy(platform: Settings) -> None:
 def test_the_next_minute_comes_by_itself(platform: Settings) -> None:
     before = newest_candle(platform)
     wait_until(lambda: newest_candle(platform) > before, 100, "a newer candle")
+
+
+def test_history_that_waits_is_built_right_after_the_minute_by_a_run_that_nothing_new_started(
+    platform: Settings,
+) -> None:
+    """The minute's run leaves it behind, and starts the next one itself."""
+    a_month_ago = datetime.now(UTC) - timedelta(days=30)
+    batches = (
+        "select detail ->> 'lane', run_id, at - make_interval(secs => seconds), at from ops.outcomes "
+        "where step = 'transform' and ok and detail ? 'lane' order by at"
+    )
+    with connect(platform) as conn:
+
+        def accepted() -> bool:
+            with suppress(LeaseHeldError):  # the minute's audit runs right now
+                accept(conn, [event("quote", "AAPL", a_month_ago, {"price": 10})], is_live=False)
+                return True
+            return False
+
+        wait_until(accepted, 30, "the load is accepted")
+        waits = "select 1 from ops.loads where not is_live and state = 'accepted'"
+        wait_until(lambda: conn.execute(waits).fetchone() is None, 100, "the load of history is transformed")
+        *_, (_, _, _, live_ended), (lane, run, began, _) = conn.execute(batches).fetchall()
+        runs = [live_run for live, live_run, *_ in conn.execute(batches) if live == "live"]
+    assert (lane, run.partition("__")[0]) == ("history", "asset_triggered")
+    assert run not in runs
+    assert began - live_ended < timedelta(seconds=30)
 
 
 def test_a_killed_scheduler_is_back_and_its_cycle_goes_on_within_30_seconds(platform: Settings) -> None:

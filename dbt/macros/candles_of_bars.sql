@@ -1,26 +1,22 @@
-{# Candles of one minute as the vendor made them, in the changed minutes; of several bars of a minute the last one. #}
+{# Candles of one minute as the vendor made them, in the changed ranges; several where a minute has several bars. #}
 {% macro candles_of_bars() %}
-    select distinct on (symbol, source, minute)
-        'bar' as basis,
-        symbol,
-        source,
-        minute as candle_start,
-        open,
-        high,
-        low,
-        close,
-        volume,
-        vwap,
-        trade_count,
-        session,
-        null::numeric as previous_close
-    from (
-        select
-            in_candle.*,
-            {{ candle_of('in_candle.event_time') }} as minute
-        from {{ rows_of_candles(ref('int_bars__unioned'), 'event_time', condition="is_accepted and resolution = '1m'") }}
-    ) as bars
-    order by
-        symbol, source, minute, event_time desc, length(vendor_id) desc, vendor_id collate "C" desc,
-        received_at desc, payload_hash desc
+    select
+        2 as precedence,
+        in_range.symbol,
+        in_range.source,
+        {{ candle_of('in_range.event_time') }} as candle_start,
+        in_range.open,
+        in_range.high,
+        in_range.low,
+        in_range.close,
+        in_range.volume,
+        in_range.vwap,
+        in_range.trade_count,
+        in_range.session,
+        null::numeric as previous_close,
+        in_range.event_time,
+        in_range.vendor_id,
+        in_range.received_at,
+        in_range.payload_hash
+    from {{ rows_of_ranges(ref('int_bars__unioned'), 'event_time', condition="is_accepted and resolution = '1m'") }}
 {% endmacro %}

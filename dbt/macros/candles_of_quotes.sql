@@ -1,5 +1,5 @@
 {#
-    Candles of one minute out of the quotes of the changed minutes. Their volume is how much the day's volume grew since the last
+    Candles of one minute out of the quotes of the changed ranges. Their volume is how much the day's volume grew since the last
     quote before the candle: that of the minute before, else it is looked up.
 #}
 {% macro candles_of_quotes() %}
@@ -15,9 +15,9 @@
             (array_agg(previous_close order by event_time desc))[1] as previous_close
         from (
             select
-                in_candle.*,
-                {{ candle_of('in_candle.event_time') }} as minute
-            from {{ rows_of_candles(ref('quotes'), 'event_time') }}
+                in_range.*,
+                {{ candle_of('in_range.event_time') }} as minute
+            from {{ rows_of_ranges(ref('quotes'), 'event_time') }}
         ) as quotes
         group by symbol, source, minute
     ),
@@ -56,7 +56,7 @@
     )
 
     select
-        'quote' as basis,
+        3 as precedence,
         symbol,
         source,
         candle_start,
@@ -69,6 +69,10 @@
         null::numeric as vwap,
         null::bigint as trade_count,
         null::text as session,
-        previous_close
+        previous_close,
+        null::timestamptz as event_time,
+        null::text as vendor_id,
+        null::timestamptz as received_at,
+        null::uuid as payload_hash
     from measured
 {% endmacro %}

@@ -1,10 +1,10 @@
-{# Candles of one minute out of the trades of the changed minutes. #}
+{# Candles of one minute out of the trades of the changed ranges. #}
 {% macro candles_of_trades() %}
     select
-        'trade' as basis,
+        1 as precedence,
         symbol,
         source,
-        minute as candle_start,
+        {{ candle_of('event_time') }} as candle_start,
         (array_agg(price order by event_time, length(vendor_id), vendor_id collate "C"))[1] as open,
         max(price) as high,
         min(price) as low,
@@ -13,12 +13,14 @@
         sum(price * size) / nullif(sum(size), 0) as vwap,
         count(*) as trade_count,
         null::text as session,
-        null::numeric as previous_close
+        null::numeric as previous_close,
+        null::timestamptz as event_time,
+        null::text as vendor_id,
+        null::timestamptz as received_at,
+        null::uuid as payload_hash
     from (
-        select
-            in_candle.*,
-            {{ candle_of('in_candle.event_time') }} as minute
-        from {{ rows_of_candles(ref('trades'), 'event_time') }}
+        select in_range.*
+        from {{ rows_of_ranges(ref('trades'), 'event_time') }}
     ) as trades
-    group by symbol, source, minute
+    group by symbol, source, {{ candle_of('event_time') }}
 {% endmacro %}

@@ -1,10 +1,11 @@
 {#
-    The closes that the first changed candle of each symbol looks back on: those of its windows, and the last one before its UTC
-    day. Out of the table itself: what is before the first change is as it was.
+    The closes that the first candle of each span looks back on: those of its windows, and the last one before its UTC day.
+    Out of the table itself: no other span changes them (int_changed_spans).
 #}
 {% macro closes_before(lookback) %}
     select
         changed.symbol,
+        changed.from_candle as span,
         kept.candle_start,
         kept.close
     from changed

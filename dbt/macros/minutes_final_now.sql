@@ -5,13 +5,13 @@
 #}
 {% macro minutes_final_now() -%}
     {%- set candles = none -%}
-    {%- if execute and is_incremental() -%}
+    {%- if execute and not should_full_refresh() -%}
     {%- set candles = adapter.get_relation(this.database, 'marts', 'candles_1m') -%}
     {%- endif -%}
     select
         kept.source,
         kept.symbol,
-        kept.candle_start
+        kept.candle_start as from_candle
     {% if candles -%}
     from {{ candles }} as kept
     inner join {{ ref('stg_ops__watermark') }} as watermarks on kept.source = watermarks.source

@@ -1,46 +1,72 @@
 -- A row here is a minute with accepted trades, bars or quotes but without its candle, or a candle that does not count
--- the trades of its minute: the change tracking (int_changed_minutes) or the way candles are chosen has a hole.
+-- the trades of its minute: the change tracking (int_changed_ranges) or the way candles are chosen has a hole.
 with
 
 changed as (
 
-    {{ minutes_in_question() }}
+    {{ changed_ranges() }}
+
+),
+
+candles as (
+
+    {{ rows_in_question(ref('candles_1m'), 'candle_start') }}
+
+),
+
+trade_candles as (
+
+    select * from candles
+    where basis = 'trade'
 
 ),
 
 counted as (
 
     select
-        changed.*,
-        candles.basis,
-        candles.trade_count,
-        trades.number_of_trades
-    from changed
-    left join lateral (
-        select
-            kept.basis,
-            kept.trade_count
-        from {{ ref('candles_1m') }} as kept
-        where
-            kept.symbol = changed.symbol
-            and kept.candle_start = changed.candle_start
-            and kept.source = changed.source
-        offset 0
-    ) as candles on true
-    cross join lateral (
-        select count(*) as number_of_trades
-        from {{ ref('trades') }} as kept
-        where
-            kept.symbol = changed.symbol
-            and kept.event_time >= changed.candle_start
-            and kept.event_time < changed.candle_start + interval '1 minute'
-            and kept.source = changed.source
-    ) as trades
+        symbol,
+        source,
+        {{ candle_of('event_time') }} as candle_start,
+        count(*) as number_of_trades
+    from ({{ rows_in_question(ref('trades'), 'event_time') }}) as trades
+    group by symbol, source, {{ candle_of('event_time') }}
+
+),
+
+without_candle as (
+
+    select
+        symbol,
+        source,
+        candle_start
+    from ({{ minutes_in_question() }}) as minutes
+    except all
+    select
+        symbol,
+        source,
+        candle_start
+    from candles
 
 )
 
-select * from counted
-where
-    basis is null
-    or (number_of_trades > 0) <> (basis = 'trade')
-    or (basis = 'trade' and trade_count <> number_of_trades)
+select
+    coalesce(trade_candles.symbol, counted.symbol) as symbol,
+    coalesce(trade_candles.source, counted.source) as source,
+    coalesce(trade_candles.candle_start, counted.candle_start) as candle_start,
+    trade_candles.basis,
+    trade_candles.trade_count,
+    counted.number_of_trades
+from trade_candles
+full outer join counted
+    on
+        trade_candles.symbol = counted.symbol
+        and trade_candles.source = counted.source
+        and trade_candles.candle_start = counted.candle_start
+where trade_candles.trade_count is distinct from counted.number_of_trades
+union all
+select
+    *,
+    null as basis,
+    null as trade_count,
+    null as number_of_trades
+from without_candle

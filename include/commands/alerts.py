@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import math
 from contextlib import suppress
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from include.settings import Settings
 
 EPILOG = """
 Examples:
@@ -20,12 +23,18 @@ Examples:
 """
 
 
+_SHOW_THEM = "quantstream sql \"select * from alerts where state = 'history'\""
+
+
 def alerts(
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with new alerts as they arrive.")] = False,
     limit: Annotated[int, typer.Option("--limit", "-n", min=0, help="How many of those that arrived already.")] = 20,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
 ) -> None:
-    """The alerts as they were delivered, oldest first. Ctrl-C ends --follow."""
+    """The alerts as they were delivered, oldest first. Ctrl-C ends --follow.
+
+    Alerts of old candles (QUANTSTREAM_ALERT_MAX_AGE_HOURS) were sent to nobody: they are counted here.
+    """
     from rich.console import Console
 
     from include.commands.greeting import alert_line
@@ -43,9 +52,26 @@ def alerts(
     shown = latest(settings, limit)
     for alert in shown:
         show(alert)
+    if not as_json and (too_old := _too_old(settings)):
+        console.print(f"Written down, too old to send: {too_old:,} ({_SHOW_THEM})", highlight=False, soft_wrap=True)
     if follow:
         with suppress(KeyboardInterrupt):
             for alert in receive(settings, math.inf):
                 show(alert)
     elif not shown and not as_json:
         console.print("No alert has arrived yet.")
+
+
+def _too_old(settings: Settings) -> int:
+    """How many alerts nobody was sent; 0 if the warehouse is not there to be asked."""
+    import psycopg
+
+    from include.errors import QuantStreamError
+    from include.warehouse.alerts import count_too_old
+    from include.warehouse.db import connect
+
+    try:
+        with connect(settings) as conn:
+            return count_too_old(conn)
+    except (QuantStreamError, psycopg.Error):
+        return 0

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
+import subprocess
+import sys
 import tempfile
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,11 +19,18 @@ from typing import Annotated, Any
 
 import typer
 
+from include.commands.bench_backfill import backfill
 from include.commands.bench_stream import stream
 from include.errors import QuantStreamError
+from include.settings import ROOT
 
 app = typer.Typer(help="Measure the platform on this machine.", no_args_is_help=True)
 app.command()(stream)
+app.command()(backfill)
+
+_BACKFILLED = """
+select coalesce(sum(inserted_count), 0)::bigint from ops.loads where not is_live and transformed_at > %(since)s
+"""
 
 # For each minute: when each step of the chain that began with its pull ended. A later step belongs to the first of its
 # kind that ended after the step before it (each drains everything that waits).
@@ -78,18 +90,24 @@ class MinuteBench:
     backlog_first_minute: float
     backlog_last_minute: float
     cpu_seconds_per_minute: float
+    backfilled: int
 
 
 @app.command()
 def minute(
     symbols: Annotated[int, typer.Option(min=1, max=20_000, help="How many symbols are quoted each minute.")] = 25,
     minutes: Annotated[int, typer.Option(min=1, help="How many minutes to measure, after the first full one.")] = 10,
+    backfill_days: Annotated[
+        int, typer.Option(min=0, help="Meanwhile backfill so many days of the simulator; 0: none.")
+    ] = 0,
     keep: Annotated[bool, typer.Option(help="Leave the bench's own platform and its state for a look.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="The result as JSON.")] = False,
 ) -> None:
     """The minute through the real scheduler, in a platform of its own beside yours.
 
     Prints the time from the end of the minute until its alerts were published, as p50 and p95, and what each step took.
+
+    Whether a backfill holds the minute up: run it with and without --backfill-days, one after the other.
 
     Example: quantstream bench minute --symbols 1000 --minutes 10
     """
@@ -98,7 +116,7 @@ def minute(
     console = Console(stderr=True)
     home = Path(tempfile.mkdtemp(prefix="quantstream-bench-"))
     try:
-        result = _measure(home, symbols, minutes, console)
+        result = _measure(home, symbols, minutes, backfill_days, console)
     finally:
         if keep:
             console.print(f"kept: QUANTSTREAM_HOME={home} quantstream status")
@@ -111,7 +129,7 @@ def minute(
         out.print(_table(result))
 
 
-def _measure(home: Path, symbols: int, minutes: int, console: Any) -> MinuteBench:
+def _measure(home: Path, symbols: int, minutes: int, backfill_days: int, console: Any) -> MinuteBench:
     from include.settings import load_settings
     from include.stack.up import up
     from include.warehouse.db import connect
@@ -126,11 +144,13 @@ def _measure(home: Path, symbols: int, minutes: int, console: Any) -> MinuteBenc
     since = datetime.now(UTC).replace(second=0, microsecond=0)
     cpu = _cpu_seconds(home)
     console.print(f"measuring {minutes} minutes with {symbols} symbols, from {since:%H:%M} UTC")
-    while datetime.now(UTC) < since + timedelta(minutes=minutes, seconds=45):
-        time.sleep(5)
+    with _backfilling(home, since, backfill_days):
+        while datetime.now(UTC) < since + timedelta(minutes=minutes, seconds=45):
+            time.sleep(5)
     cpu = _cpu_seconds(home) - cpu
     elapsed = (datetime.now(UTC) - since).total_seconds()
     with connect(settings) as conn:
+        backfilled = conn.execute(_BACKFILLED, {"since": since}).fetchone()
         rows = conn.execute(_STEPS, {"since": since}).fetchall()
         alerts = [row[0] for row in conn.execute(_ALERTS, {"since": since})]
     ends = [row[2] for row in rows if row[1] == "notify"][:minutes]
@@ -150,7 +170,30 @@ def _measure(home: Path, symbols: int, minutes: int, console: Any) -> MinuteBenc
         backlog_first_minute=round(ends[0], 2),
         backlog_last_minute=round(ends[-1], 2),
         cpu_seconds_per_minute=round(cpu / elapsed * 60, 1),
+        backfilled=backfilled[0] if backfilled else 0,
     )
+
+
+@contextmanager
+def _backfilling(home: Path, until: datetime, days: int) -> Iterator[None]:
+    """Airflow backfills the days before `until` meanwhile, as `quantstream backfill` asks it to."""
+    if not days:
+        yield
+        return
+    end = until.replace(hour=0, minute=0)
+    asked = ["--source", "simulator", "--from", f"{end - timedelta(days=days):%Y-%m-%d}", "--to", f"{end:%Y-%m-%d}"]
+    with subprocess.Popen(
+        [sys.executable, "-m", "include.cli", "backfill", *asked],
+        env=os.environ | {"QUANTSTREAM_HOME": str(home)}, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+        text=True,
+    ) as watching:  # fmt: skip
+        try:
+            yield
+        finally:
+            watching.send_signal(signal.SIGINT)  # it only watches: the backfill itself is Airflow's
+            _, said = watching.communicate()
+    if watching.returncode not in (0, 1, 130, -signal.SIGINT):
+        raise QuantStreamError(f"the backfill could not be started:\n{said[-1500:]}")
 
 
 def _register(conn: Any, settings: Any, symbols: int) -> None:
@@ -200,5 +243,6 @@ def _table(result: MinuteBench) -> Any:
     table.caption = (
         f"{result.alerts} alerts; the first minute took {result.backlog_first_minute:.1f} s, "
         f"the last {result.backlog_last_minute:.1f} s; {result.cpu_seconds_per_minute:.0f} core-seconds a minute"
+        + (f"; {result.backfilled:,} events of history built meanwhile" if result.backfilled else "")
     )
     return table

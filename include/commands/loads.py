@@ -63,11 +63,13 @@ def list_loads(
         for load in found:
             typer.echo(_json(load))
         return
-    table = Table("load", "state", "loaded (UTC)", "read", "inserted", "duplicates", "quarantined", "origin", box=None)
+    columns = ("load", "lane", "state", "loaded (UTC)", "read", "inserted", "duplicates", "quarantined", "origin")
+    table = Table(*columns, box=None)
     for load in found:
         counts = (load.read_count, load.inserted_count, load.duplicate_count, load.quarantined_count)
         texts = ["" if count is None else f"{count:,}" for count in counts]
-        table.add_row(str(load.load_id), load.state, f"{load.loaded_at:%Y-%m-%d %H:%M:%S}", *texts, load.origin)
+        lane = "live" if load.is_live else "history"
+        table.add_row(str(load.load_id), lane, load.state, f"{load.loaded_at:%Y-%m-%d %H:%M:%S}", *texts, load.origin)
     print_table(table)
 
 
@@ -97,9 +99,12 @@ def show(
 def accept(load_id: Annotated[int, typer.Argument(help="The number of a rejected load.")]) -> None:
     """Bring a rejected load in after all. Rows that fail on their own still go to quarantine."""
     from include.pipeline.audit import accept_rejected
+    from include.pipeline.keepsakes import keep
     from include.settings import load_settings
 
-    typer.echo(str(accept_rejected(load_settings(), load_id)))
+    settings = load_settings()
+    typer.echo(str(accept_rejected(settings, load_id)))
+    keep(settings)  # so that a rebuild decides the same
     typer.echo("The next run of market_transform takes it.")
 
 

@@ -31,6 +31,8 @@ Examples:
 
   quantstream run --source replay --file bars.parquet --kind bar --add-instruments crypto --all
 
+`--source replay` reads a file of prices. What came in once is read again out of the lake by `quantstream replay`.
+
 Exit codes: 0 all cycles went through, 1 a step failed, 2 a wrong option or setting, 3 nothing to connect to.
 """
 _FIRST_ROWS = 10_000
@@ -56,7 +58,8 @@ _NEW_EVENTS = """
 with new as (select load_id from ops.loads where loaded_at >= %(since)s)
 select coalesce(sum(inserted_count), 0)::bigint, coalesce(sum(quarantined_count), 0)::bigint,
        (select min(event_time) from raw.market_events as e where e.load_id in (select load_id from new)),
-       (select max(event_time) from raw.market_events as e where e.load_id in (select load_id from new))
+       (select max(event_time) from raw.market_events as e where e.load_id in (select load_id from new)),
+       (select count(*) from marts.alerts where created_at >= %(since)s and state = 'history')
 from ops.loads where load_id in (select load_id from new)
 """
 
@@ -124,8 +127,9 @@ def run(
     if as_json:
         Console().print_json(json.dumps(summary))
     else:
+        old = f" (written down, too old to send: {summary['alerts_too_old']:,})" if summary["alerts_too_old"] else ""
         console.print(
-            f"{summary['events']:,} events, {summary['alerts']:,} alerts in "
+            f"{summary['events']:,} events, {summary['alerts']:,} alerts{old} in "
             f"{(datetime.now(UTC) - started).total_seconds():.1f} s; see {artifacts}/quotes.csv, flags.csv, alerts.csv"
         )
         console.print('Look around: quantstream sql "select * from latest_quotes"    Stop: make down')
@@ -210,7 +214,7 @@ class _Session:
         with connect(self.settings) as conn:
             row = conn.execute(_NEW_EVENTS, {"since": since}).fetchone()
             assert row is not None  # noqa: S101  # an aggregate always gives a row
-            events, quarantined, first, last = row
+            events, quarantined, first, last, too_old = row
             for name, query in (("quotes", _NEW_QUOTES), ("alerts", _NEW_ALERTS)):
                 with (folder / f"{name}.csv").open("wb") as out, conn.cursor() as cursor:
                     with cursor.copy(query, {"since": since}) as rows:
@@ -223,7 +227,10 @@ class _Session:
             writer.writeheader()
             writer.writerows(found)
         counts["flags"] = len(found)
-        return {"events": events, "quarantined": quarantined, **counts, "artifacts": str(folder), "failed": self.failed}
+        return {
+            "events": events, "quarantined": quarantined, **counts, "alerts_too_old": too_old,
+            "artifacts": str(folder), "failed": self.failed,
+        }  # fmt: skip
 
     def _report(self, label: str, cycle: Cycle) -> None:
         total = sum(step.seconds for step in cycle.steps)

@@ -60,6 +60,11 @@ def sql(
     if columns is None:
         typer.echo("done, no rows", err=True)
         return
+    show(columns, rows, output)
+
+
+def show(columns: Sequence[str], rows: Sequence[tuple[Any, ...]], output: Format) -> None:
+    """Write rows to standard output."""
     {Format.table: _table, Format.csv: _csv, Format.json: _json}[output](columns, rows)
 
 

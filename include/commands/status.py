@@ -139,13 +139,14 @@ def _facts(found: Status) -> Table:
     pace = "no cycle yet"
     if found.pace is not None:
         pace = f"{found.pace.last:.1f} s; median {found.pace.p50:.1f} s, 95 of 100 within {found.pace.p95:.1f} s"
+    old = f" (written down, too old to send: {found.alerts_too_old:,})" if found.alerts_too_old else ""
     table = Table.grid(padding=(0, 2))
     for name, value in (
         ("stream lag", lag),
         ("last cycle", pace),
         ("newest quote", _age(found.newest_quote, found.at)),
         ("newest candle", _age(found.newest_candle, found.at)),
-        ("unsent alerts", str(found.unsent_alerts)),
+        ("unsent alerts", f"{found.unsent_alerts:,}{old}"),
         ("rejected loads", str(found.rejected_loads)),
         ("missing intervals", f"{found.missing_intervals} in the last 24 hours" if found.missing else "none"),
     ):

@@ -1,14 +1,20 @@
-"""What detection reads and ticks off in the warehouse: its queue, and the candles and closes of the queued symbols."""
+"""What detection reads and ticks off in the warehouse: its queue, and the candles and closes of the queued spans.
+
+A queued span says which candles changed. What is judged is more: whether an excursion begins with a candle depends on
+the one before it, so the candle after a span is judged with it; and of each source's closes as many after it as an
+episode of the rule `source_divergence` is long. Cost follows the spans, not what lies after them.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
 import psycopg
 from psycopg.rows import class_row
+from psycopg.types.multirange import TimestamptzMultirange
 
 from include.events import Window
 
@@ -16,7 +22,10 @@ BATCH: Final = 20_000  # candles in memory at once
 HOLD: Final = timedelta(minutes=10)  # how long a candle that is not final holds back the final ones after it
 
 _QUEUE: Final = """
-select q.symbol, q.from_candle, q.version, waiting.candle_start as wait_from
+select q.symbol, q.lane, q.version, waiting.candle_start as wait_from,
+       q.spans * tstzmultirange(tstzrange(null, waiting.candle_start)) as due,
+       waiting.candle_start is not null
+           and not isempty(q.spans * tstzmultirange(tstzrange(waiting.candle_start, null))) as is_waiting
 from ops.detect_queue as q
 left join lateral (
     select i.candle_start from marts.indicators_1m as i
@@ -26,16 +35,65 @@ left join lateral (
 left join lateral (
     select i.candle_start from marts.indicators_1m as i
     where i.symbol = q.symbol and not i.is_final
-      and i.candle_start >= greatest(q.from_candle, newest.candle_start - %s::interval)
+      and i.candle_start >= greatest(q.from_candle, newest.candle_start - %(hold)s::interval)
     order by i.candle_start limit 1
 ) as waiting on true
+where q.lane = %(lane)s
 order by q.symbol
 """
 
-# One index look-up per symbol for the candle before, one index range for the new ones.
+_GIVEN: Final = """
+given as (
+    select * from unnest(
+        %(symbols)s::text[], %(from_candles)s::timestamptz[], %(untils)s::timestamptz[], %(bounds)s::timestamptz[]
+    ) as g (symbol, from_candle, until, bound)
+)
+"""
+
+# The spans with what follows them, as one row per stretch: spans that meet then are one.
+_STRETCHES: Final = """
+select w.symbol, lower(stretch.span) as from_candle, upper(stretch.span) as until
+from (
+    select g.symbol, range_agg(
+        tstzrange(g.from_candle, coalesce(following.candle_start + interval '1 minute', g.until))
+    ) as spans
+    from given as g
+    left join lateral ({following}) as following on true
+    group by g.symbol
+) as w
+cross join lateral unnest(w.spans) as stretch (span)
+order by w.symbol, from_candle
+"""
+
+_CANDLE_AFTER: Final = """
+    select i.candle_start from marts.indicators_1m as i
+    where i.symbol = g.symbol and i.is_final and i.candle_start >= g.until
+      and (g.bound is null or i.candle_start < g.bound)
+    order by i.candle_start limit 1
+"""
+
+_CLOSES_AFTER: Final = """
+    select max(d.candle_start) as candle_start
+    from (
+        select distinct d.source from marts.source_divergence as d
+        where d.symbol = g.symbol and d.candle_start >= g.from_candle and d.candle_start < g.until
+    ) as series
+    cross join lateral (
+        select d.candle_start from marts.source_divergence as d
+        where d.symbol = g.symbol and d.source = series.source and d.candle_start >= g.until
+          and (g.bound is null or d.candle_start < g.bound)
+        order by d.candle_start limit %(length)s
+    ) as d
+"""
+
+_CANDLE_STRETCHES: Final = "with " + _GIVEN + _STRETCHES.format(following=_CANDLE_AFTER)
+_CLOSE_STRETCHES: Final = "with " + _GIVEN + _STRETCHES.format(following=_CLOSES_AFTER)
+
+# One index look-up per stretch for the candle before, one index range for the new ones.
 _CANDLES: Final = """
 select c.*
-from unnest(%s::text[], %s::timestamptz[], %s::timestamptz[]) as q (symbol, from_candle, until)
+from unnest(%(symbols)s::text[], %(from_candles)s::timestamptz[], %(untils)s::timestamptz[])
+    as q (symbol, from_candle, until)
 cross join lateral (
     (
         select i.symbol, i.candle_start, i.close, i.zscore, i.change_percent, i.sma_5, i.sma_20, false as is_new
@@ -49,28 +107,31 @@ cross join lateral (
     where i.symbol = q.symbol and i.is_final and i.candle_start >= q.from_candle
       and (q.until is null or i.candle_start < q.until)
 ) as c
-order by c.symbol, c.candle_start
+order by c.symbol, q.from_candle, c.candle_start
 """
 
-# Only series with something new; for each the older closes that the first new one is judged with.
+# Only series with something new; for each the older closes that the first new one is judged with. Those may belong to
+# the stretch before: there they are new, and each close counts once.
 _CLOSES: Final = """
 with series as materialized (
     select q.symbol, q.from_candle, q.until, d.source
-    from unnest(%s::text[], %s::timestamptz[], %s::timestamptz[]) as q (symbol, from_candle, until)
+    from unnest(%(symbols)s::text[], %(from_candles)s::timestamptz[], %(untils)s::timestamptz[])
+        as q (symbol, from_candle, until)
     cross join lateral (
         select distinct d.source from marts.source_divergence as d
         where d.symbol = q.symbol and d.candle_start >= q.from_candle
           and (q.until is null or d.candle_start < q.until)
     ) as d
 )
-select c.symbol, c.source, c.candle_start, c.close, c.divergence_basis_points, c.source_count,
+select distinct on (c.symbol, c.source, c.candle_start)
+       c.symbol, c.source, c.candle_start, c.close, c.divergence_basis_points, c.source_count,
        sides.highest, sides.lowest, c.candle_start >= s.from_candle as is_new
 from series as s
 cross join lateral (
     (
         select d.* from marts.source_divergence as d
         where d.symbol = s.symbol and d.source = s.source and d.candle_start < s.from_candle
-        order by d.candle_start desc limit %s
+        order by d.candle_start desc limit %(length)s
     )
     union all
     select d.* from marts.source_divergence as d
@@ -82,53 +143,91 @@ cross join lateral (
     from marts.source_divergence as d
     where d.symbol = c.symbol and d.candle_start = c.candle_start
 ) as sides
-order by c.symbol, c.source, c.candle_start
+order by c.symbol, c.source, c.candle_start, is_new desc
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Queued:
-    """A symbol to look at from `from_candle` on; up to `wait_from`, if there is a candle that is not final yet."""
+    """A symbol to look at: in its `due` spans, all of them before `wait_from` if there is a candle that is not final.
+
+    `is_waiting`: the queue holds more of it, from there on.
+    """
+
+    symbol: str
+    lane: str
+    version: int
+    wait_from: datetime | None
+    due: TimestamptzMultirange
+    is_waiting: bool
+
+    @property
+    def minutes(self) -> int:
+        """How long the spans are; one without an end counts as a day."""
+        return sum(
+            int((span.upper - span.lower) / timedelta(minutes=1)) if span.upper and span.lower else 1440
+            for span in self.due
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """The candles of a symbol that start in [from_candle, until); None: without an end. Nothing at or after `bound`."""
 
     symbol: str
     from_candle: datetime
-    version: int
-    wait_from: datetime | None
+    until: datetime | None
+    bound: datetime | None = None
 
 
-def read_queue(conn: psycopg.Connection) -> list[Queued]:
-    """What waits for detection, by symbol.
+def read_queue(conn: psycopg.Connection, lane: str) -> list[Queued]:
+    """What waits for detection in a lane (live or history), by symbol.
 
     A candle that is not final holds back its symbol, so that each candle is judged after the one before it. Where final
     candles go on for more than `HOLD` (its source fell silent and another took over) it no longer does.
     """
     with conn.cursor(row_factory=class_row(Queued)) as cursor:
-        return cursor.execute(_QUEUE, [HOLD]).fetchall()
+        return cursor.execute(_QUEUE, {"hold": HOLD, "lane": lane}).fetchall()
 
 
-def read_candles(conn: psycopg.Connection, queue: Sequence[Queued]) -> Iterator[list[tuple[Any, ...]]]:
-    """The final candles of the queued symbols with the one before each, as batches of `Row` fields.
+def due_spans(queue: Iterable[Queued]) -> list[Span]:
+    """The spans to look at now, by symbol and start."""
+    return [Span(one.symbol, span.lower, span.upper, one.wait_from) for one in queue for span in one.due if span.lower]
+
+
+def judged_candles(conn: psycopg.Connection, spans: Sequence[Span]) -> list[Span]:
+    """The spans, each with the final candle after it; those that meet are one. By symbol and start."""
+    return _stretches(conn, _CANDLE_STRETCHES, spans)
+
+
+def judged_closes(conn: psycopg.Connection, spans: Sequence[Span], length: int) -> list[Span]:
+    """The spans, each with the `length` closes after it of every source that has one in it. By symbol and start."""
+    return _stretches(conn, _CLOSE_STRETCHES, spans, length=length)
+
+
+def read_candles(conn: psycopg.Connection, spans: Sequence[Span]) -> Iterator[list[tuple[Any, ...]]]:
+    """The final candles of the spans with the one before each span, as batches of `Row` fields.
 
     Ordered by symbol and candle_start. Needs a transaction (it reads through a cursor, `BATCH` candles at a time).
     """
-    yield from _read(conn, "detect_candles", _CANDLES, _spans(queue))
+    yield from _read(conn, "detect_candles", _CANDLES, _columns(spans))
 
 
-def read_closes(conn: psycopg.Connection, queue: Sequence[Queued], before: int) -> Iterator[list[tuple[Any, ...]]]:
-    """The compared closes of the queued symbols with the `before` older ones of each source, as batches of `Close`.
+def read_closes(conn: psycopg.Connection, spans: Sequence[Span], before: int) -> Iterator[list[tuple[Any, ...]]]:
+    """The compared closes of the spans with the `before` older ones of each source, as batches of `Close`.
 
     Ordered by symbol, source and candle_start. Needs a transaction.
     """
-    yield from _read(conn, "detect_closes", _CLOSES, [*_spans(queue), before])
+    yield from _read(conn, "detect_closes", _CLOSES, _columns(spans) | {"length": before})
 
 
-def symbols_between(conn: psycopg.Connection, window: Window) -> list[Queued]:
-    """All symbols with candles that start in the window, as if they were queued from its start to its end."""
+def symbols_between(conn: psycopg.Connection, window: Window) -> list[Span]:
+    """The window, for each symbol that has candles in it."""
     rows = conn.execute(
-        "select distinct symbol from marts.indicators_1m where candle_start >= %s and candle_start < %s",
+        "select distinct symbol from marts.indicators_1m where candle_start >= %s and candle_start < %s order by 1",
         [window.start, window.end],
     )
-    return [Queued(symbol, window.start, 0, window.end) for (symbol,) in rows]
+    return [Span(symbol, window.start, window.end) for (symbol,) in rows]
 
 
 def settle_queue(conn: psycopg.Connection, queue: Sequence[Queued]) -> None:
@@ -136,31 +235,47 @@ def settle_queue(conn: psycopg.Connection, queue: Sequence[Queued]) -> None:
 
     A row that changed since it was read stays as it is. Rows are locked by symbol, as whoever fills the queue does.
     """
-    seen = [[q.symbol for q in queue], [q.version for q in queue], [q.wait_from for q in queue]]
+    seen = [
+        [q.symbol for q in queue], [q.lane for q in queue], [q.version for q in queue],
+        [q.wait_from if q.is_waiting else None for q in queue],
+    ]  # fmt: skip
     conn.execute(
         """
         with seen as (
-            select q.symbol, s.wait_from
+            select q.symbol, q.lane, s.wait_from
             from ops.detect_queue as q
-            join unnest(%s::text[], %s::bigint[], %s::timestamptz[]) as s (symbol, version, wait_from)
-                on q.symbol = s.symbol and q.version = s.version
+            join unnest(%s::text[], %s::text[], %s::bigint[], %s::timestamptz[]) as s (symbol, lane, version, wait_from)
+                on q.symbol = s.symbol and q.lane = s.lane and q.version = s.version
             order by q.symbol for update of q
         ),
         moved as (
-            update ops.detect_queue as q set from_candle = s.wait_from
-            from seen as s where q.symbol = s.symbol and s.wait_from is not null
+            update ops.detect_queue as q set spans = q.spans * tstzmultirange(tstzrange(s.wait_from, null))
+            from seen as s where q.symbol = s.symbol and q.lane = s.lane and s.wait_from is not null
         )
-        delete from ops.detect_queue as q using seen as s where q.symbol = s.symbol and s.wait_from is null
+        delete from ops.detect_queue as q using seen as s
+        where q.symbol = s.symbol and q.lane = s.lane and s.wait_from is null
         """,
         seen,
     )
 
 
-def _spans(queue: Sequence[Queued]) -> list[object]:
-    return [[q.symbol for q in queue], [q.from_candle for q in queue], [q.wait_from for q in queue]]
+def _stretches(conn: psycopg.Connection, query: str, spans: Sequence[Span], **more: object) -> list[Span]:
+    with conn.cursor(row_factory=class_row(Span)) as cursor:
+        return cursor.execute(query, _columns(spans) | more).fetchall()
 
 
-def _read(conn: psycopg.Connection, name: str, query: str, parameters: list[object]) -> Iterator[list[tuple[Any, ...]]]:
+def _columns(spans: Sequence[Span]) -> dict[str, object]:
+    return {
+        "symbols": [one.symbol for one in spans],
+        "from_candles": [one.from_candle for one in spans],
+        "untils": [one.until for one in spans],
+        "bounds": [one.bound for one in spans],
+    }
+
+
+def _read(
+    conn: psycopg.Connection, name: str, query: str, parameters: dict[str, object]
+) -> Iterator[list[tuple[Any, ...]]]:
     with conn.cursor(name, binary=True) as cursor:
         cursor.execute(query, parameters)
         while rows := cursor.fetchmany(BATCH):

@@ -4,21 +4,26 @@ A load holds what several sources sent. One of them that is bad is set aside: it
 in, and an operations alert says so. Only a load that is bad as a whole, or in all of its sources, is rejected.
 
 A rejected load does not hold up the others: all are judged, and the error comes at the end.
+
+Two lanes. What the stream brought is audited as a whole, under the lease "audit". History is audited load by load, by
+whoever brought it, each under a lease of its own: beside the live lane and many at once.
 """
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from time import perf_counter
+from typing import Final
 
 import psycopg
 
 from include.alerts import Alert
 from include.crashpoints import crash_point
-from include.errors import BalanceError, LedgerError, LoadRejectedError
+from include.errors import BalanceError, LeaseHeldError, LedgerError, LoadRejectedError
 from include.quality.audit import Limits, Verdict, judge, limits
 from include.quality.rows import LoadFacts
 from include.quality.site import Page, page_file, publish
@@ -27,9 +32,12 @@ from include.warehouse.alerts import insert_alerts
 from include.warehouse.db import connect
 from include.warehouse.leases import Lease, lease
 from include.warehouse.ledger import Accepted, BadRow, Load, accept, get_load, landed_loads, reject, release_watermarks
-from include.warehouse.outcomes import attempt, record
+from include.warehouse.outcomes import Attempt, attempt, record
 
 log = logging.getLogger(__name__)
+
+STEP: Final = "audit"
+HISTORY_STEP: Final = "audit_history"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,31 +66,40 @@ class AuditReport:
         )
 
 
-def audit(settings: Settings, *, run_id: str | None = None, now: datetime | None = None) -> AuditReport:
-    """Judge all landed loads, oldest first, as of `now` (UTC; the clock's, unless given).
+def audit(
+    settings: Settings,
+    *,
+    loads: Collection[int] | None = None,
+    is_rebuild: bool = False,
+    run_id: str | None = None,
+    now: datetime | None = None,
+) -> AuditReport:
+    """Judge all landed live loads, oldest first, as of `now` (UTC; the clock's, unless given).
+
+    With `loads`, the ids of loads of history, judge exactly those of them that are landed. A live one among them is
+    left to the live lane, but by a rebuild (`is_rebuild`): it stands in for that lane and has what the stream brought
+    judged as it was when it came.
 
     Raises, after the last load: LoadRejectedError naming the failed expectations of each rejected load and where its
-    page is, or BalanceError for loads that were rolled back. Raises at once LeaseHeldError if another process audits
-    right now, FencedError if one took over; what was accepted until then stays accepted.
+    page is, BalanceError for loads that were rolled back, or LeaseHeldError for loads of history that another process
+    audits right now. Raises at once LedgerError for an id that no load has, LeaseHeldError if another process audits
+    the live loads, FencedError if one took over; what was accepted until then stays accepted.
     """
-    with (
-        connect(settings) as conn,
-        attempt(conn, "audit", run_id=run_id) as this,
-        lease(conn, "audit", seconds=settings.lease_seconds) as held,
-    ):
-        step = _Step(settings, conn, held, now or datetime.now(UTC), run_id)
-        for load in landed_loads(conn):
-            step.take(load)
-        release_watermarks(conn, held)
-        report = step.report()
-        this.row_count = report.inserted
-        this.detail = asdict(report)
-        log.info("audit: %s", report)
-        if step.rejections:
-            raise LoadRejectedError("\n".join([*step.rejections, *step.unbalanced]))
-        if step.unbalanced:
-            raise BalanceError("\n".join(step.unbalanced))
-    return report
+    with connect(settings) as conn:
+        step = _Step(settings, conn, now or datetime.now(UTC), run_id, is_rebuild=is_rebuild)
+        if loads is not None:
+            with attempt(conn, HISTORY_STEP, run_id=run_id, detail={"loads": sorted(loads)}) as this:
+                for load_id in sorted(set(loads)):
+                    step.take_history(load_id)
+                return step.end(this)
+        with (
+            attempt(conn, STEP, run_id=run_id) as this,
+            lease(conn, STEP, seconds=settings.lease_seconds) as held,
+        ):
+            for load in landed_loads(conn):
+                step.take(load, held)
+            release_watermarks(conn, held)
+            return step.end(this)
 
 
 def accept_rejected(settings: Settings, load_id: int, *, run_id: str | None = None) -> AuditReport:
@@ -95,31 +112,43 @@ def accept_rejected(settings: Settings, load_id: int, *, run_id: str | None = No
     with (
         connect(settings) as conn,
         attempt(conn, "accept_rejected", run_id=run_id, detail={"load_id": load_id}) as this,
-        lease(conn, "audit", seconds=settings.lease_seconds) as held,
+        lease(conn, _lane(get_load(conn, load_id)), seconds=settings.lease_seconds) as held,
     ):
         load = get_load(conn, load_id)
         if load.state != "rejected":
             raise LedgerError(f"load {load_id} is {load.state}; only a rejected load is accepted by hand")
-        step = _Step(settings, conn, held, load.audited_at or load.loaded_at, run_id)
-        step.accept_by_hand(load)
+        step = _Step(settings, conn, load.audited_at or load.loaded_at, run_id)
+        step.accept_by_hand(load, held)
         report = step.report()
         this.row_count = report.inserted
         log.warning("load %d (%s) was accepted by hand: %s", load_id, load.origin, report)
     return report
 
 
+def _lane(load: Load) -> str:
+    """The lease under which the load is audited."""
+    return STEP if load.is_live else f"{STEP} {load.load_id}"
+
+
 class _Step:
     """The state of one run: its limits are read with the first load, its counts grow with each."""
 
     def __init__(
-        self, settings: Settings, conn: psycopg.Connection, held: Lease, now: datetime, run_id: str | None
+        self,
+        settings: Settings,
+        conn: psycopg.Connection,
+        now: datetime,
+        run_id: str | None,
+        *,
+        is_rebuild: bool = False,
     ) -> None:
-        self.settings, self.conn, self.held, self.now, self.run_id = settings, conn, held, now, run_id
+        self.settings, self.conn, self.now, self.run_id, self.is_rebuild = settings, conn, now, run_id, is_rebuild
         self.limits: Limits | None = None
         self.accepted: list[Accepted] = []
         self.set_aside: list[str] = []
         self.rejections: list[str] = []
         self.unbalanced: list[str] = []
+        self.busy: list[str] = []
 
     def report(self) -> AuditReport:
         return AuditReport(
@@ -131,12 +160,42 @@ class _Step:
             tuple(self.set_aside),
         )
 
-    def take(self, load: Load) -> None:
+    def end(self, this: Attempt) -> AuditReport:
+        """Tell the outcome and the log how it went; raise for what did not come in, the worst first."""
+        report = self.report()
+        this.row_count = report.inserted
+        this.detail |= asdict(report)
+        log.info("audit: %s", report)
+        if self.rejections:
+            raise LoadRejectedError("\n".join([*self.rejections, *self.unbalanced, *self.busy]))
+        if self.unbalanced:
+            raise BalanceError("\n".join([*self.unbalanced, *self.busy]))
+        if self.busy:
+            raise LeaseHeldError("\n".join(self.busy))
+        return report
+
+    def take_history(self, load_id: int) -> None:
+        """Take a load of history that is landed, unless another process has it in hand right now."""
+        load = get_load(self.conn, load_id)
+        if load.is_live and not self.is_rebuild:
+            log.info("load %d (%s) is live, the live audit takes it", load_id, load.origin)
+            return
+        if load.state != "landed":
+            return
+        try:
+            with lease(self.conn, f"{STEP} {load_id}", seconds=self.settings.lease_seconds) as held:
+                load = get_load(self.conn, load_id)
+                if load.state == "landed":  # still: nobody was faster
+                    self.take(load, held)
+        except LeaseHeldError as error:
+            self.busy.append(str(error))
+
+    def take(self, load: Load, held: Lease) -> None:
         """Accept the load, but for the sources that are set aside, or reject it."""
         started = perf_counter()
-        verdict = self._judge(load)
+        verdict = self._judge(load, held)
         if verdict.is_rejected:
-            self._reject(load, verdict, started)
+            self._reject(load, held, verdict, started)
             return
         for note in verdict.failures:
             if note.rule.level == "note":
@@ -144,33 +203,33 @@ class _Step:
         for said in _asides(verdict):
             log.warning("load %d (%s): %s", load.load_id, load.origin, said)
         try:
-            self._accept(load, verdict, started)
+            self._accept(load, held, verdict, started)
         except BalanceError as error:
             self.unbalanced.append(str(error))
             record(self.conn, "audit_load", False, run_id=self.run_id, error=str(error), detail=_about(load))
 
-    def accept_by_hand(self, load: Load) -> None:
+    def accept_by_hand(self, load: Load, held: Lease) -> None:
         """Accept the load whatever its batch, or that of a source, is like."""
         started = perf_counter()
-        verdict = replace(self._judge(load), set_aside={})
+        verdict = replace(self._judge(load, held), set_aside={})
         if verdict.unreadable:
             raise LedgerError(f"load {load.load_id} ({load.origin}) cannot be brought in: {verdict.unreadable}")
-        self._accept(load, verdict, started)
+        self._accept(load, held, verdict, started)
 
-    def _judge(self, load: Load) -> Verdict:
-        self.held.renew()
-        with self.held.kept():
+    def _judge(self, load: Load, held: Lease) -> Verdict:
+        held.renew()
+        with held.kept():
             self.limits = self.limits or limits(self.conn, self.settings, self.now)
             facts = LoadFacts(load.load_id, load.origin, load.is_live, load.read_count, load.quarantined_count)
             return judge(self.conn, facts, self.limits)
 
-    def _accept(self, load: Load, verdict: Verdict, started: float) -> None:
+    def _accept(self, load: Load, held: Lease, verdict: Verdict, started: float) -> None:
         docs = self._publish(load, verdict, "accepted")
         bad = [BadRow(line, reason) for line, reason in verdict.quarantine.items()]
         aside = verdict.set_aside
         with self.conn.transaction():
             accepted = accept(
-                self.conn, self.held, load.load_id, bad, was=load.state, set_aside=aside,
+                self.conn, held, load.load_id, bad, was=load.state, set_aside=aside,
                 failures=verdict.as_json() if aside else None,
             )  # fmt: skip
             insert_alerts(self.conn, [_aside(load, verdict, source, docs) for source in aside])
@@ -187,7 +246,7 @@ class _Step:
         self.accepted.append(accepted)
         self.set_aside += [f"{source} of load {load.load_id}" for source in aside]
 
-    def _reject(self, load: Load, verdict: Verdict, started: float) -> None:
+    def _reject(self, load: Load, held: Lease, verdict: Verdict, started: float) -> None:
         said = _rejection(load, verdict, self._publish(load, verdict, "rejected"))
         first = next((failure for failure in verdict.failures if failure.rejects), None)
         alert = Alert(
@@ -195,7 +254,7 @@ class _Step:
             message=said, value=first.value if first else None,
         )  # fmt: skip
         with self.conn.transaction():
-            reject(self.conn, self.held, load.load_id, verdict.as_json())
+            reject(self.conn, held, load.load_id, verdict.as_json())
             insert_alerts(self.conn, [alert])
             record(
                 self.conn, "audit_load", False, run_id=self.run_id, row_count=load.read_count,

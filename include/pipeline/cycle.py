@@ -20,7 +20,7 @@ from include.pipeline.land import land
 from include.pipeline.load import load
 from include.pipeline.notify import notify
 from include.pipeline.pull import pull
-from include.pipeline.transform import transform
+from include.pipeline.transform import TransformReport, transform
 from include.settings import Settings
 
 STEPS: Final[dict[str, Callable[..., object]]] = {
@@ -86,11 +86,13 @@ class _Steps:
         self.done: list[Step] = []
         self.on_step = on_step
 
-    def run(self, name: str, work: Callable[[], object]) -> None:
+    def run(self, name: str, work: Callable[[], object]) -> object:
+        """Do one step; what it returned, None if it failed."""
         start = perf_counter()
-        error = None
+        error = result = None
         try:
-            said = str(work())
+            result = work()
+            said = str(result)
         except QuantStreamError as failed:
             said, error = str(failed), failed
         except (psycopg.Error, BotoCoreError, ClientError) as failed:  # the database or AWS went away in the middle
@@ -100,9 +102,15 @@ class _Steps:
         self.done.append(step)
         if self.on_step is not None:
             self.on_step(step)
+        return result
 
 
 def _process(settings: Settings, runner: _Steps, run_id: str | None, only: Container[str] = STEPS) -> None:
-    for name, step in STEPS.items():
-        if name in only:
-            runner.run(name, partial(step, settings, run_id=run_id))
+    """The steps, once; and those from the transform on again for as long as it leaves accepted loads behind."""
+    names = [name for name in STEPS if name in only]
+    while names:
+        results = {name: runner.run(name, partial(STEPS[name], settings, run_id=run_id)) for name in names}
+        transformed = results.get("transform")
+        if not (isinstance(transformed, TransformReport) and transformed.is_more_left):
+            return
+        names = names[names.index("transform") :]

@@ -24,7 +24,7 @@ from include.pipeline.sweep import sweep
 from include.settings import Settings
 from include.stream import consumer
 from include.stream.consumer import Record, RecordsGoneError, StreamInfo
-from include.warehouse import ranges
+from include.warehouse import ranges, resets
 from include.warehouse.db import connect
 from include.warehouse.leases import lease
 from include.warehouse.outcomes import attempt
@@ -125,6 +125,7 @@ def _land_shard(work: Landing, stream: StreamInfo, reading: Reading, allowed: in
         first, last = one.first.sequence_number, one.last.sequence_number
         crash_point("before_intent")
         with work.database:
+            again = resets.again(work.lease.conn, stream.name, stream.created_at, shard_id, first)
             intended = ranges.intend(
                 work.lease,
                 stream=stream.name,
@@ -135,7 +136,7 @@ def _land_shard(work: Landing, stream: StreamInfo, reading: Reading, allowed: in
                 record_count=one.records,
                 event_count=one.events,
                 arrived_at=one.first.arrived_at,
-                s3_key=raw.object_key(stream.name, shard_id, first, last, one.first.arrived_at),
+                s3_key=raw.object_key(stream.name, shard_id, first, last, one.first.arrived_at, again=again),
             )
         crash_point("after_intent")
         _put(work, intended, one.body())
@@ -147,14 +148,14 @@ def _records(work: Landing, stream: StreamInfo, reading: Reading) -> Iterator[Re
     """The records of a shard, from where it was left until nothing more is there."""
     shard_id, settings = reading.shard.shard_id, work.settings
     with work.database:
-        after = ranges.position(work.lease.conn, stream.name, stream.created_at, shard_id)
+        after, at = ranges.start(work.lease.conn, stream.name, stream.created_at, shard_id)
         known = ranges.read_until(work.lease.conn, stream.name).get((stream.created_at, shard_id), stream.created_at)
     reading.read_until = max(reading.read_until, known)  # a child knows it since its parent is drained
     reading.is_unread = after is None and reading.read_until <= stream.created_at
     while not work.stop.is_set():
         batch = consumer.read_batch(
             work.kinesis, stream.name, shard_id, after, settings.batch_max_records,
-            min(settings.batch_max_bytes, _PAGE_BYTES),
+            min(settings.batch_max_bytes, _PAGE_BYTES), at=at,
         )  # fmt: skip
         if batch.records:
             work.same_stream.check(work.kinesis, stream)

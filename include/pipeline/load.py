@@ -1,8 +1,12 @@
-"""S3 -> Postgres: each raw object's events, its row in the ledger and the checkpoint in one transaction."""
+"""S3 -> Postgres: each raw object's events, its row in the ledger and the checkpoint in one transaction.
+
+Two lanes. What the stream brought is loaded by `load`, shard by shard. History (a backfill, a replay of the lake) is
+loaded object by object by whoever brings it (`load_object`), beside the live lane and many at once.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
@@ -18,6 +22,7 @@ from include.warehouse.outcomes import attempt
 from include.warehouse.ranges import StreamRange
 
 STEP: Final = "load"
+HISTORY_STEP: Final = "load_history"
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -25,12 +30,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class LoadReport:
-    """What one run loaded: objects, events that wait for their audit, lines in quarantine, objects known before."""
+    """What one run loaded: objects, events that wait for their audit, lines in quarantine, objects known before.
+
+    `load_ids` names the loads, those known before included; it counts nothing, so it is no part of a comparison.
+    """
 
     objects: int = 0
     events: int = 0
     quarantined: int = 0
     known: int = 0
+    load_ids: tuple[int, ...] = field(default=(), compare=False)
 
     def __str__(self) -> str:
         more = f", {self.quarantined} lines quarantined" if self.quarantined else ""
@@ -39,10 +48,11 @@ class LoadReport:
 
     def plus(self, loaded: loader.Loaded) -> LoadReport:
         """With one object more."""
+        load_ids = (*self.load_ids, loaded.load_id)
         if not loaded.is_new:
-            return replace(self, known=self.known + 1)
+            return replace(self, known=self.known + 1, load_ids=load_ids)
         return LoadReport(
-            self.objects + 1, self.events + loaded.events, self.quarantined + loaded.quarantined, self.known
+            self.objects + 1, self.events + loaded.events, self.quarantined + loaded.quarantined, self.known, load_ids
         )
 
 
@@ -79,25 +89,36 @@ def load(settings: Settings, *, run_id: str | None = None) -> LoadReport:
 
 
 def load_object(
-    settings: Settings, key: str, *, is_live: bool = False, origin: str | None = None, run_id: str | None = None
+    settings: Settings,
+    key: str,
+    *,
+    origin: str | None = None,
+    is_live: bool = False,
+    sha256: str | None = None,
+    run_id: str | None = None,
 ) -> LoadReport:
-    """Load one raw object of the lake once more; the stream's checkpoints stay where they are.
+    """Load one raw object of the lake beside the live lane; the stream's checkpoints stay where they are.
 
-    `origin` (default: the key) names the load in the ledger; one that is known is not loaded again. Raises like `load`.
+    `origin` (default: the key) names the load in the ledger. One that is known is not loaded again; the report names
+    its load all the same. `sha256` (hex) is what the object's body must have. Objects may be loaded many at once, in
+    any order. Raises LeaseHeldError if another process loads this origin right now, LakeError if the object cannot be
+    read or is another one; nothing is loaded then.
     """
+    name = origin or key
     with (
         connect(settings) as conn,
-        attempt(conn, STEP, run_id=run_id, detail={"key": key, "origin": origin or key}) as this,
-        lease(conn, STEP, seconds=settings.lease_seconds) as held,
+        attempt(conn, HISTORY_STEP, run_id=run_id, detail={"key": key, "origin": name}) as this,
+        lease(conn, f"{STEP} {name}", seconds=settings.lease_seconds) as held,
     ):
         with held.kept():
-            lines = raw.read_lines(client(settings, "s3"), settings.bucket, key)
+            lines = raw.read_lines(client(settings, "s3"), settings.bucket, key, sha256=sha256)
         with conn.transaction():
             held.fence()
-            report = LoadReport().plus(loader.store(conn, lines, origin=origin or key, is_live=is_live))
+            report = LoadReport().plus(loader.store(conn, lines, origin=name, is_live=is_live))
             crash_point("before_load_commit")
         crash_point("after_load_commit")
         this.row_count = report.events
+        this.detail |= {"load_ids": report.load_ids, "quarantined": report.quarantined, "known": report.known}
     return report
 
 

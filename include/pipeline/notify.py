@@ -12,8 +12,9 @@ from typing import Final
 import psycopg
 
 from include.crashpoints import crash_point
-from include.errors import NotifyError
+from include.errors import LakeError, NotifyError
 from include.notify.outbox import Published, Publisher, batches, group_of
+from include.pipeline.keepsakes import keep_sent_alerts
 from include.settings import Settings
 from include.warehouse.alerts import Unsent, count_unsent, mark_failed, mark_sent, unsent
 from include.warehouse.db import connect
@@ -49,6 +50,7 @@ def notify(settings: Settings, *, run_id: str | None = None) -> NotifyReport:
         lease(conn, "notify", seconds=settings.lease_seconds) as held,
     ):
         sent, problem = _drain(conn, held, Publisher(settings))
+        _keep(settings)
         report = NotifyReport(sent, count_unsent(conn))
         this.row_count = sent
         this.detail = asdict(report)
@@ -59,6 +61,14 @@ def notify(settings: Settings, *, run_id: str | None = None) -> NotifyReport:
             )
     log.info("notify: %s", report)
     return report
+
+
+def _keep(settings: Settings) -> None:
+    """The lake notes what was sent, should the database be lost. No alert waits for it: the next run tries again."""
+    try:
+        keep_sent_alerts(settings)
+    except LakeError as error:
+        log.warning("the sent alerts could not be noted in the lake: %s", error)
 
 
 def _drain(conn: psycopg.Connection, held: Lease, publisher: Publisher) -> tuple[int, str | None]:

@@ -15,8 +15,8 @@ _ENOUGH: Final = 5  # cycles, to say that the cadence does not fit
 _MANY: Final = 20  # cycles, of which one is 5 in 100
 
 # The newest scheduled runs that brought something and went all the way: from the beginning of the pull to the end of
-# the first `notify` after the first `transform` that began when the run's loads were accepted (those of sources in
-# time; a slow one's come after them). An outcome is stamped with its end.
+# the first `notify` after the first `transform` of live loads that began when the run's were accepted (those of sources
+# in time; a slow one's come after them). A slice of history takes no live load. An outcome is stamped with its end.
 _CYCLES: Final = """
 with ingest as (
     select run_id, min(at - make_interval(secs => seconds)) as began
@@ -36,6 +36,7 @@ cross join lateral (
 cross join lateral (
     select o.at from ops.outcomes as o
     where o.step = 'transform' and o.ok and o.at > audited.at
+        and o.detail ->> 'lane' is distinct from 'history'
         and o.at - make_interval(secs => o.seconds) >= audited.at - interval '1 second'
     order by o.at limit 1
 ) as transformed

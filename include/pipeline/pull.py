@@ -18,7 +18,6 @@ from include.settings import Settings
 from include.sources import ALWAYS_OPEN, NAMES, make
 from include.sources.base import Rejected, Source
 from include.sources.delays import delay
-from include.sources.gate import Limits
 from include.sources.shocks import labels
 from include.warehouse.db import connect
 from include.warehouse.leases import lease
@@ -100,7 +99,7 @@ def pull(
             finally:
                 work.keep()
         if source == "simulator":
-            _write_labels(conn, settings.simulator_seed, instruments, window)
+            write_labels(conn, settings.simulator_seed, instruments, window)
         missing = tuple(one.symbol for one in instruments if one.symbol not in work.seen)
         this.detail |= {"missing": missing[:_MOST_NAMED]}
     return PullReport(source, window, len(instruments), work.events, len(work.rejected), missing, closed)
@@ -163,15 +162,15 @@ class _Pull:
             raise SourceError(f"{said}; the answers are in quarantine")
 
     def _gate(self, vendor: Source[Any, Any]) -> VendorGate:
-        own = self.settings.vendor_budgets.get(self.source)
-        budget = vendor.limits.but(Limits.parse(own)) if own else vendor.limits
         if self.history:
-            return VendorGate(self.settings, self.source, budget, priority="history", patience=_PATIENCE_FOR_THE_PAST)
+            return VendorGate(
+                self.settings, self.source, vendor.budget, priority="history", patience=_PATIENCE_FOR_THE_PAST
+            )
         pace = self.settings.cadence_seconds
-        return VendorGate(self.settings, self.source, budget, patience=pace * _WAITING, seconds=pace * _WHOLE)
+        return VendorGate(self.settings, self.source, vendor.budget, patience=pace * _WAITING, seconds=pace * _WHOLE)
 
 
-def _write_labels(conn: psycopg.Connection, seed: int, instruments: Sequence[Instrument], window: Window) -> None:
+def write_labels(conn: psycopg.Connection, seed: int, instruments: Sequence[Instrument], window: Window) -> None:
     """Note what the simulator did on purpose, so that detection can be scored."""
     symbols = {one.ids["simulator"]: one.symbol for one in instruments}
     with conn.cursor() as cursor:

@@ -18,6 +18,7 @@ from include.aws import client
 from include.errors import ConfigError
 from include.events import Kind, iso
 from include.instruments import known_instruments, register
+from include.pipeline.keepsakes import keep
 from include.pipeline.sending import send
 from include.settings import Settings
 from include.sources.base import Batch
@@ -106,11 +107,13 @@ def replay(
 def _check_symbols(
     conn: psycopg.Connection, settings: Settings, path: Path, symbols: Iterable[str], add_as: str | None
 ) -> int:
-    """Register unknown symbols, or raise ConfigError listing them; returns how many were registered."""
+    """Register unknown symbols, noted in the lake, or raise ConfigError listing them; how many were registered."""
     known = {one.symbol for one in known_instruments(conn, settings)}
     unknown = sorted(set(symbols) - known)
     if unknown and add_as is not None:
-        return register(conn, unknown, add_as, primary_source="replay")
+        registered = register(conn, unknown, add_as, primary_source="replay")
+        keep(settings)
+        return registered
     if unknown:
         more = f" and {len(unknown) - _MOST_NAMED} more" if len(unknown) > _MOST_NAMED else ""
         raise ConfigError(

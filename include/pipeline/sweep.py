@@ -9,7 +9,7 @@ from typing import Final
 from include.errors import FencedError, QuantStreamError
 from include.pipeline.landing import Landing, Reading
 from include.stream.consumer import StreamInfo
-from include.warehouse import ranges
+from include.warehouse import ranges, resets
 
 _READERS: Final = 4  # shards at a time: each holds some pages of records in memory
 
@@ -24,7 +24,9 @@ def sweep(work: Landing, stream: StreamInfo, read_shard: ReadShard) -> list[Read
     those with the oldest records first. An error of one shard is kept in its reading and stops no other; one that is no
     QuantStreamError, or says that the lease is lost, stops all and is raised.
     """
-    drained = ranges.drained(work.lease.conn, stream.name, stream.created_at)
+    conn = work.lease.conn
+    drained = ranges.drained(conn, stream.name, stream.created_at)
+    drained -= resets.to_read_again(conn, stream.name, stream.created_at)
     waiting = {shard.shard_id for shard in stream.shards} - drained
     readings = _start(work, stream, waiting)
     left = work.settings.land_max_records

@@ -1,88 +1,156 @@
-"""Step 5: one dbt build over the accepted loads, the audit of the marts, and the queue for detection.
+"""Step 5: one dbt build over a batch of accepted loads, the audit of the marts, and the queue for detection.
 
-It drains: every accepted load that is not transformed yet is taken, whatever woke it. The batch of a run that crashed
-is still there and is taken again; building it twice gives the same marts.
+It drains: what waits is taken, whatever woke it, batch after batch. What is live comes first, all at once; history
+comes in slices, and between two of them it looks again for what is live. The batch of a run that crashed is still there
+and is taken again; building it twice gives the same marts.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
+from typing import Final
+
+import psycopg
 
 from include.crashpoints import crash_point
 from include.settings import Settings
-from include.transform.batch import close_batch, open_batch
+from include.transform.batch import Backlog, Lane, backlog, close_batch, lane_of, open_batch
 from include.transform.runner import BuildResult, build_all, build_changed
 from include.warehouse.db import connect
 from include.warehouse.leases import Lease, lease
-from include.warehouse.outcomes import attempt
+from include.warehouse.outcomes import Attempt, attempt
 
 log = logging.getLogger(__name__)
+
+LONGEST: Final = 600.0  # seconds after which no further slice of history is begun
 
 
 @dataclass(frozen=True, slots=True)
 class TransformReport:
-    """What was taken: loads, events newly in them, candles and symbols that they touched; seconds by model and test."""
+    """What was taken: loads, events newly in them, candles and symbols that they touched; seconds by model and test.
+
+    `slices` are the batches of history among it. `is_more_left`: accepted loads wait for another run.
+    """
 
     loads: int = 0
     events: int = 0
     candles: int = 0
     symbols: int = 0
+    slices: int = 0
+    is_more_left: bool = False
     seconds: Mapping[str, float] = field(default_factory=dict)
 
     def __str__(self) -> str:
         if not self.loads:
             return "no new load, nothing to do"
-        return f"{self.loads} loads with {self.events} events: {self.candles} candles of {self.symbols} symbols"
+        slices = f" ({self.slices} slices of history)" if self.slices else ""
+        more = ", more loads wait" if self.is_more_left else ""
+        return (
+            f"{self.loads} loads with {self.events} events{slices}: "
+            f"{self.candles} candles of {self.symbols} symbols{more}"
+        )
 
 
-def transform(settings: Settings, *, run_id: str | None = None, full_refresh: bool = False) -> TransformReport:
+def transform(
+    settings: Settings,
+    *,
+    run_id: str | None = None,
+    full_refresh: bool = False,
+    clock: Callable[[], float] = time.monotonic,
+) -> TransformReport:
     """Build what the accepted loads changed (or everything anew from raw) and mark the loads as transformed.
 
+    It ends when nothing waits, after a batch of live loads (detection is to have it, whatever history waits), or with
+    the slice of history in which `LONGEST` seconds have passed; `is_more_left` says whether to call it again.
+
     Raises LeaseHeldError if another process transforms right now, TransformError if a model or a data test fails,
-    MartsRejectedError if the audit of the marts does, FencedError if another process took over. The loads then stay
-    accepted, and the next run takes them again.
+    MartsRejectedError if the audit of the marts does, FencedError if another process took over. The loads of that batch
+    then stay accepted, and the next run takes them again; what was built before it stays.
     """
-    with connect(settings) as conn, attempt(conn, "transform", run_id=run_id) as this:
-        with lease(conn, "transform", seconds=settings.lease_seconds) as held:
-            if not open_batch(conn) and not full_refresh:
-                return TransformReport()
-            crash_point("before_dbt")
-            with held.kept():
-                build = _build(settings, held, full_refresh)
-                crash_point("after_dbt")
-                _audit(settings)
-            with conn.transaction():
-                held.fence()
-                report = _report(held, build)
-                close_batch(conn, build.loads)
-                crash_point("before_transform_commit")
-            crash_point("after_transform_commit")
-        this.row_count = report.candles
-        this.detail = {"loads": report.loads, "events": report.events, "seconds": dict(report.seconds)}
-    log.info("transform: %s; %s", report, build)
-    return report
+    with connect(settings) as conn, ExitStack() as stack:
+        run, began = _Run(settings, conn), clock()
+        held: Lease | None = None
+        while True:
+            with attempt(conn, "transform", run_id=run_id) as this:
+                held = held or stack.enter_context(lease(conn, "transform", seconds=settings.lease_seconds))
+                lane = run.batch(held, this, full_refresh=full_refresh)
+            left = backlog(conn)
+            if lane != "history" or not left or clock() - began >= LONGEST:
+                return run.report(left)
+            full_refresh = False
 
 
-def _build(settings: Settings, held: Lease, full_refresh: bool) -> BuildResult:
-    if full_refresh:
-        return build_all(settings, full_refresh=True, epoch=held.epoch)
-    return build_changed(settings, epoch=held.epoch)
+class _Run:
+    """The batches of one run and what they sum up to."""
+
+    def __init__(self, settings: Settings, conn: psycopg.Connection) -> None:
+        self.settings, self.conn = settings, conn
+        self.loads = self.events = self.candles = self.slices = 0
+        self.symbols: set[str] = set()
+        self.seconds: Counter[str] = Counter()
+
+    def report(self, left: Backlog) -> TransformReport:
+        return TransformReport(
+            self.loads,
+            self.events,
+            self.candles,
+            len(self.symbols),
+            self.slices,
+            bool(left),
+            {name: round(seconds, 3) for name, seconds in self.seconds.items()},
+        )
+
+    def batch(self, held: Lease, this: Attempt, *, full_refresh: bool) -> Lane | None:
+        """Build, audit and close one batch; its lane, None if nothing waits."""
+        if not open_batch(self.conn, self.settings.transform_history_events) and not full_refresh:
+            return None
+        crash_point("before_dbt")
+        with held.kept():
+            build = self._build(held, full_refresh=full_refresh)
+            crash_point("after_dbt")
+            _audit(self.settings)
+        with self.conn.transaction():
+            held.fence()
+            lane = lane_of(self.conn, build.loads)
+            events, candles = self._count(build)
+            close_batch(self.conn, build.loads)
+            crash_point("before_transform_commit")
+        crash_point("after_transform_commit")
+        seconds = {node.name: round(node.seconds, 3) for node in build.nodes}
+        self.loads += len(build.loads)
+        self.events += events
+        self.candles += candles
+        self.slices += lane == "history"
+        self.seconds.update(seconds)
+        this.row_count = candles
+        this.detail = {"loads": len(build.loads), "events": events, "lane": lane, "seconds": seconds}
+        log.info(
+            "transform: %s, %d loads with %d events: %d candles; %s", lane, len(build.loads), events, candles, build
+        )
+        return lane
+
+    def _build(self, held: Lease, *, full_refresh: bool) -> BuildResult:
+        if full_refresh:
+            return build_all(self.settings, full_refresh=True, epoch=held.epoch)
+        return build_changed(self.settings, epoch=held.epoch)
+
+    def _count(self, build: BuildResult) -> tuple[int, int]:
+        """Events newly in the loads, and the candles that changed; their symbols are noted."""
+        events, candles, symbols = self.conn.execute(
+            "select (select coalesce(sum(inserted_count), 0)::bigint from ops.loads where load_id = any(%s)), "
+            "count(*), array_agg(distinct symbol) from intermediate.int_changed_minutes",
+            [list(build.loads)],
+        ).fetchone() or (0, 0, None)
+        self.symbols.update(symbols or ())
+        return events, candles
 
 
 def _audit(settings: Settings) -> None:
     from include.quality.marts import audit_marts
 
     audit_marts(settings)
-
-
-def _report(held: Lease, build: BuildResult) -> TransformReport:
-    events, candles, symbols = held.conn.execute(
-        "select (select coalesce(sum(inserted_count), 0)::bigint from ops.loads where load_id = any(%s)), "
-        "count(*), count(distinct symbol) from intermediate.int_changed_minutes",
-        [list(build.loads)],
-    ).fetchone() or (0, 0, 0)
-    return TransformReport(
-        len(build.loads), events, candles, symbols, {node.name: round(node.seconds, 3) for node in build.nodes}
-    )

@@ -58,13 +58,13 @@ def pulls_came_late(settings: Settings, run_id: str) -> bool:
 
 
 def loads_to_transform(settings: Settings) -> int:
-    """Accepted loads that no transform has taken to its end yet."""
+    """Accepted loads, live and of history, that no transform has taken to its end yet."""
     return _count(settings, "select count(*) from ops.loads where state = 'accepted'")
 
 
 def symbols_to_detect(settings: Settings) -> int:
     """Symbols with candles that detection has not judged yet."""
-    return _count(settings, "select count(*) from ops.detect_queue")
+    return _count(settings, "select count(distinct symbol) from ops.detect_queue")
 
 
 def _ended(conn: psycopg.Connection, run_id: str) -> set[str]:

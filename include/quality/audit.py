@@ -132,8 +132,8 @@ def judge(conn: psycopg.Connection, facts: LoadFacts, against: Limits) -> Verdic
         "earliest_time": iso(against.earliest_time),
     }
     checked = [
-        check(kind, f"{kind}s of load {facts.load_id}", frame, LINE, parameters)
-        for kind, frame in sorted(rows.frames.items())
+        check(kind, f"{kind}s of load {facts.load_id}", found.frame, LINE, parameters, found)
+        for kind, found in sorted(rows.kinds.items())
     ]
     bad_rows = _reasons([failure for one in checked for failure in one.failures])
     whole = load_frame(conn, rows, bad_rows.keys(), against.expected, against.min_symbol_share)

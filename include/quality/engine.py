@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import threading
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from include.quality.suites import Rule, rule, suite
+from include.quality.suites import Rule, rule, rules_of, suite, suite_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 LINE: Final = "line_number"
 _EXAMPLES: Final = 5
 _SHOWN: Final = 60
+_alone: Final = threading.Lock()  # Great Expectations knows one context per process at a time
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,34 +64,71 @@ class Checked:
     result: Any
 
 
+class Exact(Protocol):
+    """The numbers that the doubles of a frame stand for."""
+
+    def exact(self) -> pd.DataFrame:
+        """The frame with them instead."""
+
+    def ties(self, one: str, other: str) -> bool:
+        """Whether there are rows in which two columns are equal as doubles, but not as numbers."""
+
+
 def expectation_name(of: Rule) -> str:
     """`expect_column_values_to_be_between` for ExpectColumnValuesToBeBetween."""
     return "".join(f"_{char.lower()}" if char.isupper() else char for char in of.expectation).lstrip("_")
 
 
-def check(subject: str, asset: str, frame: pd.DataFrame, key: str, parameters: Mapping[str, Any]) -> Checked:
+def check(
+    subject: str,
+    asset: str,
+    frame: pd.DataFrame,
+    key: str,
+    parameters: Mapping[str, Any],
+    exact: Exact | None = None,
+) -> Checked:
     """Hold the rules of `subject` against a frame. `key` is the column that names a row for people; if it is LINE, the
     failures of rules on rows carry the line numbers.
 
+    What breaks a rule is listed in a second pass, over the rules that do not hold. With `exact`, `frame` holds doubles,
+    and the second pass looks at the numbers that they stand for, also for rules on which doubles cannot be trusted.
     A rule that cannot be evaluated has failed: its batch is not to be trusted.
     """
-    context = _context()
+    with _alone:
+        data = _context().data_sources.add_pandas("warehouse").add_dataframe_asset(asset)
+        found = _validate(data, suite(subject), frame, parameters, "BASIC", key)
+        doubted = [one for one in found.results if not one.success or _cannot_tell(_rule_of(one), exact)]
+        if not doubted:
+            return Checked((), found)
+        names = {_rule_of(one).name for one in doubted}
+        again = suite_of(f"{subject}, listed", [one for one in rules_of(subject) if one.name in names])
+        whole = frame if exact is None else exact.exact()
+        listed = _validate(data, again, whole, parameters, "COMPLETE", key).results
+    seen = {_rule_of(one).name: one for one in listed}
+    found.results = [seen.get(_rule_of(one).name, one) for one in found.results]
+    return Checked(tuple(_failure(one, whole, key) for one in found.results if not one.success), found)
+
+
+def _validate(data: Any, rules: Any, frame: pd.DataFrame, parameters: Mapping[str, Any], detail: str, key: str) -> Any:
     from great_expectations.validator.v1_validator import Validator
 
-    whole = (
-        context.data_sources.add_pandas("warehouse")
-        .add_dataframe_asset(asset)
-        .add_batch_definition_whole_dataframe(subject)
-    )
     # What `Batch.validate` does, without making the batch (and a fingerprint of the whole frame) twice.
     validator = Validator(
-        batch_definition=whole,
+        batch_definition=data.add_batch_definition_whole_dataframe(rules.name),
         batch_parameters={"dataframe": frame},
-        result_format={"result_format": "COMPLETE", "unexpected_index_column_names": [key]},
+        result_format={"result_format": detail, "unexpected_index_column_names": [key]},
     )
-    result = validator.validate_expectation_suite(suite(subject), dict(parameters))
-    failed = tuple(_failure(one, frame, key) for one in result.results if not one.success)
-    return Checked(failed, result)
+    return validator.validate_expectation_suite(rules, dict(parameters))
+
+
+def _rule_of(outcome: Any) -> Rule:
+    return rule(outcome.expectation_config.meta["rule"])
+
+
+def _cannot_tell(one: Rule, exact: Exact | None) -> bool:
+    if exact is None or "column_A" not in one.arguments:
+        return False
+    return exact.ties(one.arguments["column_A"], one.arguments["column_B"])
 
 
 def import_great_expectations() -> None:
@@ -120,7 +159,7 @@ def _context() -> Any:
 
 
 def _failure(outcome: Any, frame: pd.DataFrame, key: str) -> Failure:
-    broken = rule(outcome.expectation_config.meta["rule"])
+    broken = _rule_of(outcome)
     raised = _raised(outcome.exception_info)
     if raised:
         return Failure(broken, f"could not be evaluated: {raised:.500}")

@@ -1,7 +1,8 @@
 """The audit after dbt: what the batch changed in the marts, and whether every row of its loads is accounted for.
 
 Only the loads of the running batch (`ops.transform_batch`) and the minutes they touched
-(`intermediate.int_changed_minutes`) are looked at, so a minute costs a minute.
+(`intermediate.int_changed_ranges`) are looked at, so a minute costs a minute. The database looks at every candle; what
+is read into memory is bounded, whatever the batch.
 """
 
 from __future__ import annotations
@@ -16,7 +17,10 @@ import psycopg
 from include.alerts import Alert
 from include.errors import MartsRejectedError
 from include.quality.engine import Checked, check
+from include.quality.marts_sql import CANDLES, COUNT, KEYS_ARE_INDEXED, LEDGER, NORMALISED, REPEATED
+from include.quality.predicates import breaks
 from include.quality.site import Page, page_file, publish
+from include.quality.suites import rules_of
 from include.settings import Settings
 from include.warehouse.alerts import insert_alerts
 from include.warehouse.db import connect
@@ -26,85 +30,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# `offset 0` and `limit 1` keep the planner from joining whole marts: each changed key is looked up by index.
-_CANDLES: Final = """
-with changed as (
-    select distinct '1m' as resolution, symbol, source, candle_start from intermediate.int_changed_minutes
-    union all
-    select distinct '5m', symbol, source, date_bin('5 minutes', candle_start, timestamptz '2000-01-01 00:00:00+00')
-    from intermediate.int_changed_minutes
-)
-select format('%%s %%s %%s %%s', symbol, source, resolution, to_char(candle_start, 'YYYY-MM-DD HH24:MI')) as candle,
-       resolution, symbol, source, candle_start,
-       open::float8, high::float8, low::float8, close::float8, volume::float8
-from changed
-cross join lateral (
-    (select open, high, low, close, volume from marts.candles_1m as c
-     where resolution = '1m' and (c.symbol, c.source, c.candle_start)
-         = (changed.symbol, changed.source, changed.candle_start) offset 0)
-    union all
-    (select open, high, low, close, volume from marts.candles_5m as c
-     where resolution = '5m' and (c.symbol, c.source, c.candle_start)
-         = (changed.symbol, changed.source, changed.candle_start) offset 0)
-) as candle
-"""
-
-# The rows that a load inserted have its `audited_at` as their `loaded_at`, even where an exact repeat has taken them to
-# its own load: that one is accepted, and not transformed before this one.
-_LEDGER: Final = """
-select format('load %%s', load_id) as part, load_id, read_count as read_rows,
-       inserted_count + duplicate_count + quarantined_count as accounted_rows,
-       quarantined_count as quarantined_rows,
-       (select count(*) from raw.rejected_events as r where r.origin = l.origin) as rejected_rows,
-       (select count(*) from raw.market_events as e where e.load_id = l.load_id) as accepted_rows,
-       inserted_count + duplicate_count as most_rows,
-       inserted_count as inserted_rows,
-       (select count(*) from raw.market_events as e
-        where e.loaded_at = l.audited_at and e.load_id = any(array(
-            select load_id from ops.loads where state = 'accepted' union select unnest(%(loads)s::bigint[])
-        ))) as first_rows
-from ops.loads as l
-where load_id = any(%(loads)s)
-order by load_id
-"""
-
-_NORMALISED: Final = """
-select n.load_id, count(*) as normalised_rows, count(*) filter (where in_mart.found is null) as keys_missing
-from (
-    select 'quote' as kind, load_id, symbol, source, event_time, vendor_id from intermediate.int_quotes__unioned
-    where is_accepted and load_id = any(%(loads)s)
-    union all
-    select 'trade', load_id, symbol, source, event_time, vendor_id from intermediate.int_trades__unioned
-    where is_accepted and load_id = any(%(loads)s)
-    union all
-    -- longer bars are kept normalised, no mart is made of them
-    select case resolution when '1m' then 'bar' else 'kept' end, load_id, symbol, source, event_time, vendor_id
-    from intermediate.int_bars__unioned
-    where is_accepted and load_id = any(%(loads)s)
-    union all
-    select 'action', load_id, symbol, source, event_time, vendor_id from intermediate.int_actions__unioned
-    where is_accepted and load_id = any(%(loads)s)
-) as n
-left join lateral (
-    (select true as found from marts.quotes as m
-     where n.kind = 'quote' and (m.symbol, m.event_time, m.source) = (n.symbol, n.event_time, n.source) limit 1)
-    union all
-    (select true from marts.trades as m
-     where n.kind = 'trade'
-       and (m.symbol, m.event_time, m.source, m.vendor_id) = (n.symbol, n.event_time, n.source, n.vendor_id) limit 1)
-    union all
-    (select true from marts.candles_1m as m
-     where n.kind = 'bar' and (m.symbol, m.candle_start, m.source)
-         = (n.symbol, date_trunc('minute', n.event_time), n.source) limit 1)
-    union all
-    (select true from marts.corporate_actions as m
-     where n.kind = 'action'
-       and (m.symbol, m.event_time, m.source, m.vendor_id) = (n.symbol, n.event_time, n.source, n.vendor_id) limit 1)
-    union all
-    (select true where n.kind = 'kept')
-) as in_mart on true
-group by n.load_id
-"""
+# Great Expectations gets so many candles at the most; of a larger batch those that break a rule, and a sample.
+_SHOWN: Final = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,12 +56,12 @@ def audit_marts(settings: Settings, *, now: datetime | None = None) -> MartsAudi
         loads = [load_id for (load_id,) in conn.execute("select load_id from ops.transform_batch order by load_id")]
         if not loads:
             return MartsAudit()
-        candles, ledger = _frame(conn, _CANDLES, []), _ledger(conn, loads)
+        (count, candles), ledger = _candles(conn), _ledger(conn, loads)
         checked = [check("reconciliation", "ledger and marts", ledger, "part", {})]
         if len(candles):
             checked.append(check("candle", "changed candles", candles, "candle", {}))
-        found = MartsAudit(len(loads), len(candles), int(ledger["accepted_rows"].sum()))
-        _conclude(settings, conn, found, checked, loads, now or datetime.now(UTC))
+        found = MartsAudit(len(loads), count, int(ledger["accepted_rows"].sum()))
+        _conclude(settings, conn, found, checked, len(candles), loads, now or datetime.now(UTC))
     log.info("audit of the marts: %s", found)
     return found
 
@@ -144,18 +71,22 @@ def _conclude(
     conn: psycopg.Connection,
     found: MartsAudit,
     checked: list[Checked],
+    shown: int,
     loads: list[int],
     now: datetime,
 ) -> None:
     failures = [failure for one in checked for failure in one.failures]
     span = f"load {loads[0]}" if len(loads) == 1 else f"loads {loads[0]} to {loads[-1]}"
+    looked_at = f"{found.candles} candles and {found.rows} rows of {found.loads} loads checked"
+    if shown < found.candles:
+        looked_at += f"; of the candles {shown} are shown here: those that break a rule, and a sample of the others"
     page = Page(
         folder="marts",
         name=f"{loads[0]}-{loads[-1]}",
         title=f"Marts after {span}",
         at=now,
         state="failed" if failures else "passed",
-        summary=f"{found.candles} candles and {found.rows} rows of {found.loads} loads checked",
+        summary=looked_at,
         reasons=[str(failure) for failure in failures],
     )
     try:
@@ -179,9 +110,20 @@ def _conclude(
     raise MartsRejectedError(said)
 
 
+def _candles(conn: psycopg.Connection) -> tuple[int, pd.DataFrame]:
+    """How many candles changed, and those of them to judge: all, or of many the wrong ones and a sample."""
+    (count,) = conn.execute(COUNT).fetchone() or (0,)
+    wrong = [breaks(rule) for rule in rules_of("candle") if rule.level == "row"]
+    if conn.execute(KEYS_ARE_INDEXED).fetchone() != (True,):
+        wrong.append(REPEATED)
+    query = CANDLES.format(breaks="coalesce(" + " or ".join(wrong) + ", false)")
+    every = max(1, -(-count // _SHOWN))
+    return count, _frame(conn, query, {"every": every, "most": 2 * _SHOWN})
+
+
 def _ledger(conn: psycopg.Connection, loads: list[int]) -> pd.DataFrame:
     """One row per load: what the ledger says, what raw holds, what staging made of it, what the marts lack."""
-    ledger, normalised = _frame(conn, _LEDGER, {"loads": loads}), _frame(conn, _NORMALISED, {"loads": loads})
+    ledger, normalised = _frame(conn, LEDGER, {"loads": loads}), _frame(conn, NORMALISED, {"loads": loads})
     both = ledger.merge(normalised, on="load_id", how="left").fillna({"normalised_rows": 0, "keys_missing": 0})
     numbers = [column for column in both.columns if column != "part"]
     return both.astype(dict.fromkeys(numbers, "int64"))

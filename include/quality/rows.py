@@ -8,30 +8,64 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, LiteralString
 
 import psycopg
+from psycopg import sql
+
+from include.quality.columns import Columns, Type, columns, read_columns
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow as pa
 
 REPLAY: Final = "replay"  # files are replayed at their own times, with whatever symbols they hold
 
-_LANDED: Final = """
-select line_number, kind, source, symbol, event_time, vendor_id, payload_hash::text, received_at
-from raw.landed_events where load_id = %s order by line_number
+_LANDED: Final = sql.SQL("""
+select line_number, kind, source, symbol, event_time from raw.landed_events
+where load_id = {load_id} order by line_number
+""")
+_LANDED_TYPES: Final[dict[str, Type]] = {
+    "line_number": "whole", "kind": "word", "source": "word", "symbol": "word", "event_time": "time"
+}  # fmt: skip
+# Named by its source, each view that reads no other is left out of the plan.
+_NORMALISED: Final = sql.SQL("""
+select {names} from {view} where load_id = {load_id} and not is_accepted and source in ({sources})
+""")
+_VIEWS: Final[dict[str, tuple[str, dict[str, Type]]]] = {
+    "quote": ("int_quotes__unioned", {"price": "number", "bid": "number", "ask": "number"}),
+    "trade": ("int_trades__unioned", {"price": "number", "size": "number"}),
+    "bar": (
+        "int_bars__unioned",
+        {
+            "resolution": "word", "session": "word", "open": "number", "high": "number", "low": "number",
+            "close": "number", "volume": "number",
+        },
+    ),
+    "action": ("int_actions__unioned", {"action": "word", "ratio": "number", "amount": "number"}),
+}  # fmt: skip
+# Repeats have equal payloads; mostly there are none, and one column is quicker than six.
+_ALIKE: Final = "select from raw.landed_events where load_id = %s group by payload_hash having count(*) > 1 limit 1"
+_REPEATED: Final = """
+select coalesce(sum(times - 1), 0)::bigint from (
+    select count(*) as times from raw.landed_events where load_id = %s
+    group by symbol, event_time, source, kind, vendor_id, payload_hash
+)
 """
-_NORMALISED: Final = {
-    "quote": ("intermediate.int_quotes__unioned", ("price", "bid", "ask")),
-    "trade": ("intermediate.int_trades__unioned", ("price", "size")),
-    "bar": ("intermediate.int_bars__unioned", ("resolution", "session", "open", "high", "low", "close", "volume")),
-    "action": ("intermediate.int_actions__unioned", ("action", "ratio", "amount")),
-}
+_PULLED: Final = """
+select source, array_agg(distinct symbol), min(received_at), max(received_at) from raw.landed_events
+where load_id = %s and kind = 'quote' and source <> %s group by source
+"""
 # The same pull may be spread over several loads: its shards, the turn of an hour, a batch that was full.
 _SAME_PULL: Final = timedelta(seconds=30)
-_NEIGHBOURS: Final = 100
-_SEEN: Final = """
+_NEIGHBOURS: Final = 100  # live loads on either side
+_NEAR: Final = """
+    (select load_id from ops.loads where is_live and load_id <= %(load_id)s order by load_id desc limit %(reach)s)
+    union all
+    (select load_id from ops.loads where is_live and load_id > %(load_id)s order by load_id limit %(reach)s)
+"""
+_SEEN: Final = f"""
 select distinct symbol from raw.events
 where kind = 'quote' and source = %(source)s and received_at between %(first)s and %(last)s
-  and load_id between %(load_id)s - %(reach)s and %(load_id)s + %(reach)s
-"""
+  and load_id = any(array({_NEAR}))
+"""  # noqa: S608
 SET_ASIDE: Final = "set aside: "
 """How the reason of a good row begins that is in quarantine because its source was set aside."""
 # What was set aside of the pull was brought all the same. Such a row is an event as JSON, others need not be.
@@ -39,7 +73,7 @@ _SEEN_ASIDE: Final = f"""
 select distinct bad.symbol
 from ops.loads as l
 inner join raw.rejected_events as bad on bad.origin = l.origin and bad.load_id = l.load_id
-where l.load_id between %(load_id)s - %(reach)s and %(load_id)s + %(reach)s
+where l.load_id = any(array({_NEAR}))
   and bad.kind = 'quote' and bad.source = %(source)s
   and case when starts_with(bad.reason, '{SET_ASIDE}')
       then (convert_from(bad.raw, 'UTF8')::jsonb ->> 'received_at')::timestamptz end between %(first)s and %(last)s
@@ -66,16 +100,16 @@ class LoadFacts:
 class LoadRows:
     """The rows of a load that wait for the audit.
 
-    `frames` holds one frame per kind: one row per landed line (`line_number`) with the columns of its staging views;
+    `kinds` holds the columns per kind: one row per landed line (`line_number`) with the columns of its staging views;
     `modelled` is NULL where no view returned the line, `instrument` where the symbol is not known; `extent` is a
-    split's ratio or a dividend's amount. Numbers are Decimal or None, times UTC. `repeated` counts the exact repeats
+    split's ratio or a dividend's amount. Times are UTC. `repeated` counts the exact repeats
     inside the load. `lines` holds the line numbers per source, `malformed` how many more lines were no events and name
     the source. `symbols` holds the symbols seen per live source of quotes, `pulled_at` the first and last `received_at`
     of those.
     """
 
     facts: LoadFacts
-    frames: dict[str, pd.DataFrame]
+    kinds: dict[str, Columns]
     repeated: int
     lines: dict[str, list[int]] = field(default_factory=dict)
     malformed: dict[str, int] = field(default_factory=dict)
@@ -83,7 +117,7 @@ class LoadRows:
     pulled_at: dict[str, tuple[datetime, datetime]] = field(default_factory=dict)
 
     def __len__(self) -> int:
-        return sum(len(frame) for frame in self.frames.values())
+        return sum(len(found.frame) for found in self.kinds.values())
 
     @property
     def sources(self) -> list[str]:
@@ -93,27 +127,20 @@ class LoadRows:
 
 def read_rows(conn: psycopg.Connection, facts: LoadFacts, known_symbols: Collection[str]) -> LoadRows:
     """Read a load as the models will see it. Raises psycopg.DataError if a view cannot compute one of its rows."""
-    import pandas as pd
+    import pyarrow.compute as pc
 
-    cursor = conn.execute(_LANDED, [facts.load_id])
-    landed = pd.DataFrame(cursor.fetchall(), columns=[column.name for column in cursor.description or ()])
-    landed["instrument"] = landed["symbol"].where(landed["symbol"].isin(known_symbols))
-    frames = {
-        str(kind): _normalised(conn, facts, str(kind), lines.drop(columns=["kind", "vendor_id", "payload_hash"]))
-        for kind, lines in landed.groupby("kind")
-    }
-    key = ["symbol", "event_time", "source", "kind", "vendor_id", "payload_hash"]
-    alike = landed[landed.duplicated("payload_hash", keep=False)]  # mostly none, and one column is quicker than six
-    rows = LoadRows(facts, frames, int(alike.duplicated(key).sum()))
-    for source, sent in landed.groupby("source"):
-        rows.lines[str(source)] = sent["line_number"].tolist()
+    landed = read_columns(conn, _LANDED.format(load_id=sql.Literal(facts.load_id)), _LANDED_TYPES)
+    rows = LoadRows(facts, {}, _repeated(conn, facts.load_id))
+    for kind in sorted(pc.unique(landed["kind"]).to_pylist()):
+        lines = landed.filter(pc.equal(landed["kind"], kind)).drop_columns("kind")
+        rows.kinds[kind] = _normalised(conn, facts, kind, lines, known_symbols)
+    for source in pc.unique(landed["source"]).to_pylist():
+        rows.lines[source] = landed["line_number"].filter(pc.equal(landed["source"], source)).to_numpy().tolist()
     if facts.malformed_rows:
         rows.malformed.update(conn.execute(_MALFORMED, [facts.load_id]).fetchall())
-    if facts.is_live and "quote" in frames:
-        quotes = landed[(landed["kind"] == "quote") & (landed["source"] != REPLAY)]
-        for source, pulled in quotes.groupby("source"):
-            rows.symbols[str(source)] = set(pulled["symbol"])
-            rows.pulled_at[str(source)] = (pulled["received_at"].min(), pulled["received_at"].max())
+    if facts.is_live and "quote" in rows.kinds:
+        for source, symbols, first, last in conn.execute(_PULLED, [facts.load_id, REPLAY]):
+            rows.symbols[source], rows.pulled_at[source] = set(symbols), (first, last)
     return rows
 
 
@@ -127,7 +154,7 @@ def spare_closed_markets(
     """
     import pandas as pd
 
-    for frame in rows.frames.values():
+    for frame in (found.frame for found in rows.kinds.values()):
         old = frame.index[frame["live_event_time"] < before]
         for calendar, lines in frame.loc[old].groupby(frame.loc[old, "symbol"].map(calendars)):
             allowed = lines.index[lines["live_event_time"] >= earliest(str(calendar))]
@@ -172,23 +199,56 @@ def _share(count: int, of: int) -> float:
     return round(count / max(of, 1), 6)
 
 
-def _normalised(conn: psycopg.Connection, facts: LoadFacts, kind: str, lines: pd.DataFrame) -> pd.DataFrame:
-    import pandas as pd
+def _repeated(conn: psycopg.Connection, load_id: int) -> int:
+    if conn.execute(_ALIKE, [load_id]).fetchone() is None:
+        return 0
+    return int((conn.execute(_REPEATED, [load_id]).fetchone() or (0,))[0])
 
-    view, columns = _NORMALISED[kind]
-    listed = ", ".join(columns)
-    found = conn.execute(
-        f"select line_number, line_number, {listed} from {view} where load_id = %s and not is_accepted",  # noqa: S608
-        [facts.load_id],
-    ).fetchall()
-    seen = pd.DataFrame(found, columns=["line_number", "modelled", *columns], dtype=object)
-    seen = seen.astype({"line_number": "int64", "modelled": "int64"})
-    frame = lines.merge(seen, on="line_number", how="left")
-    live = (frame["source"] != REPLAY) & facts.is_live
-    frame["live_event_time"] = frame["event_time"].where(live)
+
+def _normalised(
+    conn: psycopg.Connection, facts: LoadFacts, kind: str, lines: pa.Table, known_symbols: Collection[str]
+) -> Columns:
+    """The lines of one kind with what their staging views made of them."""
+    import pyarrow.compute as pc
+
+    view, types = _VIEWS[kind]
+    query = _NORMALISED.format(
+        names=sql.SQL(", ").join(map(sql.Identifier, ["line_number", *types])),
+        view=sql.Identifier("intermediate", view),
+        load_id=sql.Literal(facts.load_id),
+        sources=sql.SQL(", ").join(map(sql.Literal, pc.unique(lines["source"]).to_pylist())),
+    )
+    seen = read_columns(conn, query, {"line_number": "whole", **types})
+    numbers = [name for name, type_ in types.items() if type_ == "number"]
     if kind == "action":
-        frame["extent"] = frame["ratio"].where(frame["action"] == "split", frame["amount"])
-    return frame.drop(columns=["source", "received_at"])
+        is_split = pc.fill_null(pc.equal(seen["action"], "split"), False)
+        seen = seen.append_column("extent", pc.if_else(is_split, seen["ratio"], seen["amount"]))
+        numbers.append("extent")
+    found = columns(_joined(lines, seen), numbers)
+    frame = found.frame
+    known = [symbol for symbol in frame["symbol"].cat.categories if symbol in known_symbols]
+    frame["instrument"] = frame["symbol"].cat.set_categories(known)
+    frame["live_event_time"] = frame["event_time"].where((frame["source"] != REPLAY) & facts.is_live)
+    del frame["source"]
+    return found
+
+
+def _joined(lines: pa.Table, seen: pa.Table) -> pa.Table:
+    """Each line with its rows in `seen`, whose number is `modelled`; NULL where there is none."""
+    import numpy as np
+    import pandas as pd
+    import pyarrow as pa
+
+    numbers, modelled = lines["line_number"].to_numpy(), seen["line_number"].to_numpy()
+    if not np.array_equal(numbers, modelled):
+        places = pd.DataFrame({"number": numbers, "line": np.arange(len(numbers))}).merge(
+            pd.DataFrame({"number": modelled, "row": np.arange(len(modelled))}), on="number", how="left"
+        )
+        lines = lines.take(pa.array(places["line"]))
+        seen = seen.take(pa.array(places["row"], pa.int64(), from_pandas=True))
+    for name in seen.column_names:
+        lines = lines.append_column("modelled" if name == "line_number" else name, seen[name])
+    return lines
 
 
 def _symbol_share(

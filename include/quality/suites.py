@@ -8,7 +8,7 @@ What differs from audit to audit (the time, the symbols, the limits) is a parame
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final, Literal
@@ -172,11 +172,16 @@ def rule(name: str) -> Rule:
 @cache
 def suite(subject: str) -> Any:
     """The rules of a subject as a Great Expectations suite; each expectation carries its rule's name and meaning."""
+    return suite_of(subject, rules_of(subject))
+
+
+def suite_of(name: str, rules: Iterable[Rule]) -> Any:
+    """Some rules as a suite."""
     import great_expectations as gx
     import great_expectations.expectations as library
 
-    built = gx.ExpectationSuite(name=subject)
-    for one in rules_of(subject):
+    built = gx.ExpectationSuite(name=name)
+    for one in rules:
         notes = {"format": "markdown", "content": [f"`{one.name}`: {one.meaning}"]}
         kind = getattr(library, one.expectation)
         severity = "warning" if one.level == "note" else "critical"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from include.events import Kind
     from include.settings import Settings
     from include.sources.base import Source
 
@@ -25,6 +27,18 @@ NAMES: Final = tuple(_CLASSES)
 
 ALWAYS_OPEN: Final = frozenset({"simulator"})
 """Those whose class says `always_open`: known here without importing it, because DAG files ask."""
+
+HISTORY: Final[Mapping[str, tuple[Kind, ...]]] = {
+    "simulator": ("quote", "trade"),
+    "coingecko": ("quote",),
+    "yahoo": ("bar", "action"),
+    "alphavantage": ("bar",),
+    "polygon": ("bar", "trade"),
+    "binance": ("bar", "trade"),
+    "coinbase": ("bar", "trade"),
+    "kraken": ("trade", "bar"),  # it keeps bars of its last 720 minutes only, and all trades
+}
+"""The kinds of events that each source has a past of, the usual one first. Known here for the same reason."""
 
 
 def make(name: str, settings: Settings) -> Source[Any, Any]:

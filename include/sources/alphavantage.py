@@ -57,6 +57,9 @@ class AlphaVantage(Source[tuple[Ask, ...], Reply[Ask]]):
             raise ConfigError(f"alphavantage has no history of {kind}s, only of bars")
         return tuple(ask for one in instruments for ask in self._past(one, window))
 
+    def history_until(self, window: Window, kind: Kind, now: datetime) -> datetime:
+        return (now - _DELAYS[self.settings.alphavantage_plan]).replace(second=0, microsecond=0)
+
     def extract(self, query: tuple[Ask, ...]) -> Iterator[Reply[Ask]]:
         shares = any(ask.currency is None for ask in query)
         delay = _DELAYS[self.settings.alphavantage_plan] if shares else timedelta()

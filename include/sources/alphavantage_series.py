@@ -72,7 +72,7 @@ def transform(reply: Reply[Ask], received_at: datetime) -> Collected:
     batch, ask = Collected(), reply.ask
     kind = "bar" if ask.series else "quote"
     if reply.refusal:
-        batch.reject(reply.line(0), reply.refusal, reply.raw, kind, ask.symbol)
+        batch.refuse(reply.line(0), reply.refusal, reply.raw, kind, ask.symbol)
         return batch
     rows = _rows(ask, reply.data) or {}
     if ask.series:
@@ -111,7 +111,7 @@ def _bars(batch: Collected, reply: Reply[Ask], rows: Mapping[str, Any], received
         batch.add(reply.line(number), event)
     if earliest is not None and earliest >= ask.window.end:
         reason = f"{ask.vendor}: the vendor's series begins only at {earliest:%Y-%m-%d %H:%M} UTC, after the window"
-        batch.reject(reply.line(0), reason, orjson.dumps(meta), "bar", ask.symbol)
+        batch.refuse(reply.line(0), reason, orjson.dumps(meta), "bar", ask.symbol)
 
 
 def _wanted(ask: Ask) -> str:

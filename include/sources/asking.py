@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from math import isfinite
 from typing import Any, Final, Generic, TypeVar
 
-from include.errors import SourceError
+from include.errors import MisfitError, SourceError
 from include.events import Event
 from include.sources.base import Batch, Rejected
 
@@ -23,11 +23,20 @@ _1970: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _FIRST, _LAST = datetime(1971, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
 
 
+class AllRefusedError(SourceError):
+    """Nothing came but refusals: to a pull the vendor has failed, of a past it just has nothing."""
+
+
+class IncompleteError(MisfitError):
+    """Something of what was asked for could not be had, as the replies say; all the rest is there."""
+
+
 @dataclass(frozen=True, slots=True)
 class Reply(Generic[Ask]):
     """What came for one question: decoded JSON with its bytes, or the reason why that is no answer.
 
     `number` counts the replies of one fetch from 1. `complete_until` is set on the last reply only: then all are in.
+    With `unfinished` it is no reply: it says why the rest of what was asked for cannot be had.
     """
 
     ask: Ask
@@ -36,6 +45,7 @@ class Reply(Generic[Ask]):
     raw: bytes
     refusal: str = ""
     complete_until: datetime | None = None
+    unfinished: str = ""
 
     def line(self, row: int) -> int:
         """The number of a row (from 1; 0 is the reply as a whole) within all that was fetched: 300042 is 3's row 42."""
@@ -52,18 +62,24 @@ class Collected(Batch):
     def reject(self, line: int, reason: str, raw: bytes, kind: str | None, symbol: str | None = None) -> None:
         self.rejected.append(Rejected(line, reason, raw, kind, symbol))
 
+    def refuse(self, line: int, reason: str, raw: bytes, kind: str | None, symbol: str | None) -> None:
+        """The vendor has nothing of what was asked for, and this is how it says so."""
+        self.reject(line, reason, raw, kind, symbol)
+        if symbol is not None:
+            self.refused[symbol] = reason
+
 
 def through(vendor: str, replies: Iterable[Reply[Ask]], until: datetime, advice: str) -> Iterator[Reply[Ask]]:
     """The same replies, the last good one saying up to when the source is now complete.
 
-    If the vendor fails on the way, what came before is passed on first. Raises SourceError if all were refusals.
+    If the vendor fails on the way, what came before is passed on first. Raises AllRefusedError if all were refusals.
     """
     waiting: Reply[Ask] | None = None
     refusals: list[str] = []
     try:
         for reply in replies:
-            if reply.refusal:
-                refusals.append(reply.refusal)
+            if reply.refusal or reply.unfinished:
+                refusals += [reply.refusal] if reply.refusal else []
                 yield reply
                 continue
             if waiting is not None:
@@ -78,7 +94,7 @@ def through(vendor: str, replies: Iterable[Reply[Ask]], until: datetime, advice:
     elif refusals:
         first, others = refusals[0], len(refusals) - 1
         more = f" (and {others} more)" if others else ""
-        raise SourceError(f"{vendor}: refused all that was asked for: {first}{more}; {advice}")
+        raise AllRefusedError(f"{vendor}: refused all that was asked for: {first}{more}; {advice}")
 
 
 def epoch(name: str, value: Any, per_second: int = 1) -> datetime:

@@ -9,16 +9,21 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, Literal, TypeVar
 
 from include.errors import ConfigError
 from include.events import Event, Kind, Window
 from include.instruments import Instrument
 from include.settings import Settings
+from include.sources.delays import delay
 from include.sources.gate import Gate, Limits, OpenGate
 
 Query = TypeVar("Query")
 Raw = TypeVar("Raw")
+
+Order = Literal["forward", "backward", "together"]
+"""In which order a window of the past comes: instrument by instrument, each from its start on (or from its end back),
+or all instruments minute by minute."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +40,28 @@ class Rejected:
 
 @dataclass(slots=True)
 class Batch:
-    """What one answer gave: events, the line number of each within its origin, and what is no event."""
+    """What one answer gave: events, the line number of each within its origin, and what is no event.
+
+    By symbol, with the reason: `refused` are those of which the vendor has nothing of what was asked for, and says so;
+    `unfinished` those of which something is missing that it has.
+    """
 
     events: list[Event] = field(default_factory=list)
     lines: list[int] = field(default_factory=list)
     rejected: list[Rejected] = field(default_factory=list)
+    refused: dict[str, str] = field(default_factory=dict)
+    unfinished: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Calls:
+    """How many calls something takes, and what they weigh in the vendor's budget."""
+
+    calls: int
+    weight: int
+
+    def plus(self, other: Calls) -> Calls:
+        return Calls(self.calls + other.calls, self.weight + other.weight)
 
 
 class Source(ABC, Generic[Query, Raw]):
@@ -60,6 +82,12 @@ class Source(ABC, Generic[Query, Raw]):
         """What the vendor's plan allows; not limited unless the source says otherwise."""
         return Limits()
 
+    @property
+    def budget(self) -> Limits:
+        """The plan's limits, or those that the settings give instead."""
+        own = self.settings.vendor_budgets.get(self.name)
+        return self.limits.but(Limits.parse(own)) if own else self.limits
+
     @abstractmethod
     def query(self, window: Window, instruments: Sequence[Instrument]) -> Query:
         """What is to be asked for. `instruments` are those that this source has an id for."""
@@ -75,6 +103,19 @@ class Source(ABC, Generic[Query, Raw]):
     def history(self, window: Window, instruments: Sequence[Instrument], kind: Kind) -> Query:
         """What is to be asked for a window of the past. Raises ConfigError if the vendor has none of this kind."""
         raise ConfigError(f"{self.name} has no history of {kind}s")
+
+    def history_order(self, kind: Kind) -> Order:
+        """In which order `fetch` brings history of this kind; the instruments come in the order given."""
+        return "forward"
+
+    def history_until(self, window: Window, kind: Kind, now: datetime) -> datetime:
+        """Up to when the vendor's past of the window is whole, as of `now`; UTC, a whole minute."""
+        return (now - delay(self.name, self.settings)).replace(second=0, microsecond=0)
+
+    def history_calls(self, window: Window, instruments: Sequence[Instrument], kind: Kind) -> Calls | None:
+        """What asking for this history takes; None where that depends on how much there is. Raises like `history`."""
+        asks: Any = self.history(window, instruments, kind)
+        return Calls(len(asks), len(asks))
 
     def fetch(self, window: Window, instruments: Sequence[Instrument], history: Kind | None = None) -> Iterator[Batch]:
         """All three verbs: one batch per answer, for those of the instruments that this source has.

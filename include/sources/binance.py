@@ -6,7 +6,7 @@ A trade is an aggregate trade (fills of one order at one price), as in the strea
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -16,7 +16,9 @@ from include.errors import SourceError
 from include.events import Event, Kind, Window
 from include.instruments import Instrument
 from include.sources.asking import epoch
+from include.sources.base import Calls
 from include.sources.crypto import (
+    MINUTE,
     Ask,
     CryptoExchange,
     Page,
@@ -41,6 +43,7 @@ KLINE: Final = (
 )  # fmt: skip
 AGGREGATE_TRADE: Final = ("a", "p", "q", "f", "l", "T", "m", "M")
 _WEIGHT_PER_MINUTE: Final = 6000
+_KLINES_WEIGHT: Final = 2
 _MINUTE: Final = 60_000  # ms
 _HOUR: Final = 60 * _MINUTE  # with both times given the vendor takes no longer span
 _UNKNOWN: Final = (-1121, -1100)  # invalid symbol; illegal characters in it
@@ -56,6 +59,10 @@ class Binance(CryptoExchange):
     @property
     def limits(self) -> Limits:
         return Limits(per_minute=_WEIGHT_PER_MINUTE)
+
+    def history_calls(self, window: Window, instruments: Sequence[Instrument], kind: Kind) -> Calls | None:
+        calls = -(-(window.end - window.start) // (PAGE * MINUTE)) * len(instruments)
+        return Calls(calls, calls * _KLINES_WEIGHT) if kind == "bar" else None
 
     def trades_from(self, instrument: Instrument, trade_id: int, end: datetime) -> Query:
         """Aggregate trades from the one with this id on, up to `end`: what a feed missed, whatever the clocks say."""
@@ -82,7 +89,7 @@ class Binance(CryptoExchange):
         for first in range(start, last + 1, PAGE * _MINUTE):
             until = min(first + (PAGE - 1) * _MINUTE, last)
             times = {"interval": "1m", "startTime": first, "endTime": until, "limit": PAGE}
-            yield _page(self._get(http, "/api/v3/klines", 2, symbol=ask.id, **times))
+            yield _page(self._get(http, "/api/v3/klines", _KLINES_WEIGHT, symbol=ask.id, **times))
 
     def _trades(self, http: VendorHttp, ask: Ask) -> Iterator[Page]:
         """The first page by time, the others by id, so that a page may end within a millisecond."""
@@ -117,8 +124,9 @@ class Binance(CryptoExchange):
         return [(ask.id, row) for row in listed(data, "klines" if ask.kind == "bar" else "trades")]
 
     def _event(self, kind: Kind, row: Any, symbol: str, received_at: datetime, at: datetime | None) -> Event:
-        make = {"quote": quote_event, "bar": bar_event}.get(kind, trade_event)
-        return make(row, symbol, received_at)
+        if kind == "bar":
+            return bar_event(row, symbol, received_at)
+        return (quote_event if kind == "quote" else trade_event)(row, symbol, received_at)
 
     def _get(self, http: VendorHttp, path: str, weight: int, **params: Any) -> Answer:
         self._wait()

@@ -5,13 +5,15 @@ The vendor's `side` of a trade is the maker's; the staging model turns it into t
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any, Final
 from urllib.parse import quote
 
-from include.events import Event, Kind, iso
+from include.events import Event, Kind, Window, iso
+from include.instruments import Instrument
 from include.sources.asking import epoch
+from include.sources.base import Calls, Order
 from include.sources.crypto import (
     MINUTE,
     Ask,
@@ -46,6 +48,13 @@ class Coinbase(CryptoExchange):
     @property
     def limits(self) -> Limits:
         return Limits(per_minute=600)
+
+    def history_order(self, kind: Kind) -> Order:
+        return "backward" if kind == "trade" else "forward"
+
+    def history_calls(self, window: Window, instruments: Sequence[Instrument], kind: Kind) -> Calls | None:
+        calls = -(-(window.end - window.start) // (_CANDLES * MINUTE)) * len(instruments)
+        return Calls(calls, calls) if kind == "bar" else None
 
     def _http(self) -> VendorHttp:
         return VendorHttp("Coinbase", self.settings.coinbase_url, self.gate, seconds=self.settings.http_timeout_seconds)
@@ -122,8 +131,9 @@ class Coinbase(CryptoExchange):
         return [(ask.id, row) for row in listed(data, "candles" if ask.kind == "bar" else "trades")]
 
     def _event(self, kind: Kind, row: Any, symbol: str, received_at: datetime, at: datetime | None) -> Event:
-        make = {"quote": quote_event, "bar": bar_event}.get(kind, trade_event)
-        return make(row, symbol, received_at)
+        if kind == "bar":
+            return bar_event(row, symbol, received_at)
+        return (quote_event if kind == "quote" else trade_event)(row, symbol, received_at)
 
 
 def quote_event(row: Any, symbol: str, received_at: datetime) -> Event:

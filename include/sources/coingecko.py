@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import count
+from math import ceil, floor
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -92,7 +93,7 @@ class CoinGecko(Source[tuple[Ask, ...], Reply[Ask]]):
     def transform(self, query: tuple[Ask, ...], raw: Reply[Ask], received_at: datetime) -> Batch:
         batch = Collected()
         if raw.refusal:
-            batch.reject(raw.line(0), raw.refusal, raw.raw, "quote", *raw.ask.symbols.values())
+            batch.refuse(raw.line(0), raw.refusal, raw.raw, "quote", *raw.ask.symbols.values())
         elif raw.ask.is_past:
             _add_points(batch, raw, received_at)
         else:
@@ -132,8 +133,8 @@ class CoinGecko(Source[tuple[Ask, ...], Reply[Ask]]):
 
     def _past(self, http: VendorHttp, ask: Ask, number: int) -> Reply[Ask]:
         (coin,) = ask.symbols
-        start, end = ask.window.start.timestamp(), ask.window.end.timestamp()
-        params = {"vs_currency": ask.currency, "from": f"{start:.0f}", "to": f"{end:.0f}", "precision": "full"}
+        start, end = floor(ask.window.start.timestamp()), ceil(ask.window.end.timestamp())
+        params = {"vs_currency": ask.currency, "from": str(start), "to": str(end), "precision": "full"}
         answer = http.get(f"/coins/{quote(coin, safe='')}/market_chart/range", params, accept=(200, 404))
         refusal = ""
         if answer.status == 404:
@@ -177,7 +178,8 @@ def _add_points(batch: Collected, raw: Reply[Ask], received_at: datetime) -> Non
     (symbol,) = raw.ask.symbols.values()
     columns = [raw.data.get(name) if isinstance(raw.data, dict) else None for name in _COLUMNS]
     if not all(isinstance(column, list) for column in columns):
-        batch.reject(raw.line(0), f"the answer has no lists {', '.join(_COLUMNS)}", raw.raw, "quote", symbol)
+        batch.unfinished[symbol] = f"the answer has no lists {', '.join(_COLUMNS)}"
+        batch.reject(raw.line(0), batch.unfinished[symbol], raw.raw, "quote", symbol)
         return
     points: dict[datetime, dict[str, Any]] = {}
     row = 0

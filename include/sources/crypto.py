@@ -22,7 +22,7 @@ from include.errors import ConfigError, MisfitError
 from include.events import Event, Kind, Window
 from include.instruments import Instrument
 from include.settings import Settings
-from include.sources.asking import Collected, Reply, through
+from include.sources.asking import Collected, IncompleteError, Reply, through
 from include.sources.base import Batch, Source
 from include.sources.http import Answer, VendorHttp
 
@@ -129,13 +129,20 @@ class CryptoExchange(Source[Query, Reply[Ask]]):
     def transform(self, query: Query, raw: Reply[Ask], received_at: datetime) -> Batch:
         batch, ask = Collected(), raw.ask
         if raw.refusal:
-            batch.reject(raw.line(0), raw.refusal, raw.raw, ask.kind, ask.symbols[ask.id])
+            batch.refuse(raw.line(0), raw.refusal, raw.raw, ask.kind, ask.symbols[ask.id])
+            return batch
+        if raw.unfinished:
+            batch.unfinished[ask.symbols[ask.id]] = raw.unfinished
             return batch
         for number, symbol, row, found in self._judged(ask, raw.data, received_at):
             if isinstance(found, Event):
-                batch.add(raw.line(number), replace(found, complete_until=raw.complete_until))
+                batch.add(raw.line(number), found)
             else:
                 batch.reject(raw.line(number), found, orjson.dumps(row) if number else raw.raw, ask.kind, symbol)
+                if not number and symbol is not None:
+                    batch.unfinished[symbol] = found
+        if raw.complete_until is not None:
+            batch.events = [replace(event, complete_until=raw.complete_until) for event in batch.events]
         return batch
 
     def _judged(
@@ -150,6 +157,7 @@ class CryptoExchange(Source[Query, Reply[Ask]]):
         except ValueError as error:
             yield 0, ask.symbols[ask.id] if len(ask.symbols) == 1 else None, None, str(error)
             return
+        first, last = _bounds(ask)
         for number, (identity, row) in enumerate(rows, start=1):
             symbol = ask.symbols.get(identity) if isinstance(identity, str) else None
             try:
@@ -159,7 +167,7 @@ class CryptoExchange(Source[Query, Reply[Ask]]):
             except ValueError as error:
                 yield number, symbol, row, str(error)
             else:
-                if _is_asked_for(ask, event):
+                if first <= event.event_time <= last:
                     yield number, symbol, row, event
 
     @abstractmethod
@@ -199,9 +207,10 @@ class CryptoExchange(Source[Query, Reply[Ask]]):
                         yield reply
                 except UnfinishedError as error:
                     unfinished.append(error)
+                    yield Reply(ask, next(numbers), None, b"", unfinished=str(error))
         if unfinished:
             more = f" (and {len(unfinished) - 1} more)" if len(unfinished) > 1 else ""
-            raise MisfitError(f"{self.vendor}: {unfinished[0]}{more}", unfinished[0].raw)
+            raise IncompleteError(f"{self.vendor}: {unfinished[0]}{more}", unfinished[0].raw)
 
     def _of_ask(self, http: VendorHttp, ask: Ask, numbers: Iterator[int]) -> Iterator[Reply[Ask]]:
         """One call for all fails as a whole if the vendor does not know one of them; then each is asked for alone."""
@@ -305,9 +314,12 @@ def _one_by_one(ask: Ask) -> list[Ask]:
     return [replace(ask, symbols={identity: symbol}) for identity, symbol in ask.symbols.items()]
 
 
-def _is_asked_for(ask: Ask, event: Event) -> bool:
-    """Vendors answer in whole pages; a bar must also be over before the window is. A quote is about now."""
-    if event.kind == "quote":
-        return True
-    length = MINUTE if event.kind == "bar" else timedelta(microseconds=1)
-    return ask.window.start <= event.event_time <= ask.window.end - length
+def _bounds(ask: Ask) -> tuple[datetime, datetime]:
+    """The first and the last time of what was asked for.
+
+    Vendors answer in whole pages; a bar must also be over before the window is. A quote is about now.
+    """
+    if ask.kind == "quote":
+        return datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
+    length = MINUTE if ask.kind == "bar" else timedelta(microseconds=1)
+    return ask.window.start, ask.window.end - length

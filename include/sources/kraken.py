@@ -7,15 +7,17 @@ was asked by (`XBTUSD`, `XBT/USD`).
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from math import isfinite
 from typing import Any, Final
 
 from include.errors import MisfitError, SourceError
-from include.events import Event, Kind
+from include.events import Event, Kind, Window
+from include.instruments import Instrument
 from include.sources.asking import epoch
+from include.sources.base import Calls
 from include.sources.crypto import (
     MINUTE,
     Ask,
@@ -51,6 +53,9 @@ class Kraken(CryptoExchange):
     @property
     def limits(self) -> Limits:
         return Limits(per_minute=60)
+
+    def history_calls(self, window: Window, instruments: Sequence[Instrument], kind: Kind) -> Calls | None:
+        return Calls(len(instruments), len(instruments)) if kind == "bar" else None
 
     def _http(self) -> VendorHttp:
         return VendorHttp("Kraken", self.settings.kraken_url, self.gate, seconds=self.settings.http_timeout_seconds)

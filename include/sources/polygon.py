@@ -18,7 +18,7 @@ from include.events import Kind, Window
 from include.instruments import Instrument
 from include.settings import Settings
 from include.sources.asking import Reply, through
-from include.sources.base import Batch, Source
+from include.sources.base import Batch, Calls, Source
 from include.sources.delays import delay
 from include.sources.gate import Limits
 from include.sources.http import VendorHttp
@@ -31,6 +31,8 @@ _SNAPSHOTS: Final = {
     "crypto": "/v2/snapshot/locale/global/markets/crypto/tickers",
 }
 _LIMITS: Final = {"basic": Limits(per_minute=5), "starter": Limits(), "advanced": Limits()}
+_MINUTE: Final = timedelta(minutes=1)
+_1970: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _BEFORE: Final = timedelta(minutes=5)
 _ANSWERED: Final = (200, 400, 403, 404)  # the last three: this ticker, or this market, is not to be had
 _ADVICE: Final = "check QUANTSTREAM_POLYGON_PLAN and QUANTSTREAM_POLYGON_API_KEY"
@@ -87,6 +89,11 @@ class Polygon(Source[tuple[Ask, ...], Reply[Ask]]):
             )
         return tuple(self._trades(one, window, until) for one in instruments)
 
+    def history_calls(self, window: Window, instruments: Sequence[Instrument], kind: Kind) -> Calls | None:
+        """A page holds the bars of some 34 days; their minutes are counted, whether there was trade in them or not."""
+        pages = -(-(window.end - window.start) // (int(_PAGE) * _MINUTE)) * len(self.history(window, instruments, kind))
+        return Calls(pages, pages) if kind == "bar" else None
+
     def extract(self, query: tuple[Ask, ...]) -> Iterator[Reply[Ask]]:
         yield from through("Polygon", self._replies(query), query[-1].until, _ADVICE)
 
@@ -130,8 +137,8 @@ class Polygon(Source[tuple[Ask, ...], Reply[Ask]]):
     def _trades(self, one: Instrument, window: Window, until: datetime) -> Ask:
         ticker = one.ids[self.name]
         params = {
-            "timestamp.gte": f"{_milliseconds(window.start)}000000",
-            "timestamp.lt": f"{_milliseconds(window.end)}000000",
+            "timestamp.gte": f"{_microseconds(window.start)}000",
+            "timestamp.lt": f"{_microseconds(window.end)}000",
             "order": "asc",
             "sort": "timestamp",
             "limit": _PAGE,
@@ -149,4 +156,8 @@ def _next(data: Any) -> str:
 
 
 def _milliseconds(at: datetime) -> int:
-    return round(at.timestamp() * 1000)
+    return _microseconds(at) // 1000
+
+
+def _microseconds(at: datetime) -> int:
+    return (at - _1970) // timedelta(microseconds=1)

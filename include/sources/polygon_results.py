@@ -59,21 +59,19 @@ def refusal(ask: Ask, status: int, data: Any) -> str:
 def transform(reply: Reply[Ask], received_at: datetime) -> Collected:
     """The events of one reply."""
     batch, ask = Collected(), reply.ask
+    symbol = next(iter(ask.symbols.values())) if len(ask.symbols) == 1 else None
     if reply.refusal:
-        symbol = next(iter(ask.symbols.values())) if len(ask.symbols) == 1 else None
-        batch.reject(reply.line(0), reply.refusal, reply.raw, ask.kind, symbol)
+        batch.refuse(reply.line(0), reply.refusal, reply.raw, ask.kind, symbol)
         return batch
     for number, row in enumerate(_rows(ask, reply.data), start=1):
         line = reply.line(number)
         try:
             if not isinstance(row, dict):
                 raise ValueError(f"not an object but {type(row).__name__}")
-            for kind, symbol, at, vendor_id, payload in _events(ask, row):
-                batch.add(
-                    line, Event("polygon", kind, symbol, at, vendor_id, payload, received_at, reply.complete_until)
-                )
+            for kind, of, at, vendor_id, payload in _events(ask, row):
+                batch.add(line, Event("polygon", kind, of, at, vendor_id, payload, received_at, reply.complete_until))
         except ValueError as error:
-            batch.reject(line, str(error), orjson.dumps(row), ask.kind)
+            batch.reject(line, str(error), orjson.dumps(row), ask.kind, symbol)
     return batch
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from include.errors import ConfigError
 from include.events import Event, Kind, Window
 from include.instruments import Instrument, load_instruments
-from include.sources.base import Batch, Source
+from include.sources.base import Batch, Calls, Order, Source
 from include.sources.exchange import Exchange, Hour, Said
 from include.sources.noise import Ints, key, uniform
 
@@ -58,6 +58,12 @@ class Simulator(Source[Query, Answer]):
                 f"simulator has no history of {kind}s; it has {' and '.join(f'{one}s' for one in _KINDS)}"
             )
         return Query(window, tuple(instruments), (kind,))
+
+    def history_order(self, kind: Kind) -> Order:
+        return "together"
+
+    def history_calls(self, window: Window, instruments: Sequence[Instrument], kind: Kind) -> Calls | None:
+        return Calls(0, 0)
 
     def extract(self, query: Query) -> Iterator[Answer]:
         exchange, cadence = Exchange(self.settings.simulator_seed, query.instruments), self.settings.cadence_seconds

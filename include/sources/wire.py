@@ -12,6 +12,7 @@ import threading
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from math import inf
 from time import monotonic
 from typing import Any, Final
@@ -153,11 +154,17 @@ class _Stream(httpcore.NetworkStream):
         return self._stream.get_extra_info(info)
 
 
+@cache
+def _trusted() -> ssl.SSLContext:
+    """The certificates that are trusted: reading them takes longer than most calls."""
+    return httpx.create_ssl_context()
+
+
 class _Transport(httpx.HTTPTransport):
     """httpx's own transport, on our sockets."""
 
     def __init__(self, backend: _Backend) -> None:
-        super().__init__(verify=(context := httpx.create_ssl_context()), limits=_LIMITS)
+        super().__init__(verify=(context := _trusted()), limits=_LIMITS)
         self._pool = httpcore.ConnectionPool(
             ssl_context=context,
             max_connections=_LIMITS.max_connections,

@@ -57,13 +57,18 @@ class Yahoo(Source[tuple[Ask, ...], Reply[Ask]]):
         """Bars (of 1 minute in the last 29 days, else of 1 day) or actions."""
         if kind not in ("bar", "action"):
             raise ConfigError(f"yahoo has no history of {kind}s; it has bars, and actions (splits and dividends)")
-        minutes = kind == "bar" and window.start >= datetime.now(UTC) - _MINUTES_BACK
+        minutes = kind == "bar" and _has_minutes(window, datetime.now(UTC))
         parts = list(_parts(window, _MINUTES_A_CALL)) if minutes else [window]
         return tuple(
             self._ask(one, "1m" if minutes else "1d", frozenset({kind}), part, _period(part))
             for one in instruments
             for part in parts
         )
+
+    def history_until(self, window: Window, kind: Kind, now: datetime) -> datetime:
+        """A day's bar is whole when the day is over."""
+        forming = timedelta(days=1) if kind == "bar" and not _has_minutes(window, now) else timedelta()
+        return super().history_until(window, kind, now - forming)
 
     def extract(self, query: tuple[Ask, ...]) -> Iterator[Reply[Ask]]:
         yield from through("Yahoo", self._replies(query), query[-1].window.end, _ADVICE)
@@ -98,6 +103,10 @@ class Yahoo(Source[tuple[Ask, ...], Reply[Ask]]):
         if "action" in kinds:
             params["events"] = "div,split"
         return Ask(instrument.symbol, instrument.ids[self.name], interval, params, kinds, window, before)
+
+
+def _has_minutes(window: Window, now: datetime) -> bool:
+    return window.start >= now - _MINUTES_BACK
 
 
 def _period(window: Window) -> dict[str, str]:

@@ -82,7 +82,7 @@ def transform(reply: Reply[Ask], received_at: datetime) -> Collected:
     batch, ask = Collected(), reply.ask
     if reply.refusal:
         kind = next(iter(ask.kinds)) if len(ask.kinds) == 1 else None
-        batch.reject(reply.line(0), reply.refusal, reply.raw, kind, ask.symbol)
+        batch.refuse(reply.line(0), reply.refusal, reply.raw, kind, ask.symbol)
         return batch
     chart = reply.data["chart"]["result"][0]
     if "quote" in ask.kinds:
@@ -118,6 +118,8 @@ def _bars(batch: Collected, reply: Reply[Ask], chart: dict[str, Any], received_a
                 if start < ask.window.start - ask.before or end > ask.window.end:
                     continue  # a bar of another pull: one of earlier minutes, or the one being formed
                 again = end <= ask.window.start  # what is no bar was rejected by the pull of its own minute
+            elif all(row[name] is None for name in _PRICES):
+                continue  # of the past: a minute in which nothing was traded, which other vendors leave out
             _check(ask, row, start, received_at)
         except ValueError as error:
             if not again:

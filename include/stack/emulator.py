@@ -16,7 +16,7 @@ import time
 
 from include.settings import load_settings
 from include.stack.layout import Layout, write_private
-from include.stack.local_aws import ping, provision
+from include.stack.local_aws import ping, provision_with_lake
 
 log = logging.getLogger(__name__)
 _PATIENCE_SECONDS = 60.0
@@ -40,7 +40,7 @@ def _provision() -> None:
             if time.monotonic() > end:
                 raise TimeoutError(f"no answer on port {settings.aws_port} within {_PATIENCE_SECONDS:g} s")
             time.sleep(0.1)
-        made = provision(settings)
+        made = provision_with_lake(settings)
         said = {"pid": os.getpid(), "topic_arn": made.topic_arn, "inbox_url": made.inbox_url, "created": made.created}
         write_private(Layout(settings.home).provisioned, json.dumps(said))
     except Exception:

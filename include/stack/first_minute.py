@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
 from include.errors import NotRunningError
@@ -18,13 +19,13 @@ _PATIENCE_SECONDS = 180.0
 _SOON = timedelta(minutes=1)
 
 
-def unpause(settings: Settings, secrets: Secrets) -> list[str]:
-    """Unpause our DAGs that never ran. Returns those that somebody has paused: they stay as they are."""
+def unpause(settings: Settings, secrets: Secrets, dag_ids: Iterable[str]) -> list[str]:
+    """Unpause those of the DAGs that never ran. Returns those that somebody has paused: they stay as they are."""
     paused = []
     with AirflowApi(settings, secrets) as api:
         known = api.dags()
-        for dag_id in DAGS:
-            if not known[dag_id].is_paused:
+        for dag_id in dag_ids:
+            if dag_id not in known or not known[dag_id].is_paused:
                 continue
             if api.last_run(dag_id) is None:
                 api.unpause(dag_id)

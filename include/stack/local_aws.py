@@ -1,6 +1,6 @@
-"""The local AWS (MiniStack): its process, and the stream, bucket, topic and inbox the platform uses.
+"""The local AWS (MiniStack): its process, and the stream, bucket, topic, inbox and tables the platform uses.
 
-`provision` works on real AWS as well; it only makes what is missing.
+What is made here is made on real AWS as well, and only where it is missing.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import json
 import sys
 import urllib.error
 import urllib.request
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from include.aws import client
@@ -92,3 +92,17 @@ def provision(settings: Settings) -> Provisioned:
         sns.subscribe(TopicArn=topic_arn, Protocol="sqs", Endpoint=inbox_arn, Attributes={"RawMessageDelivery": "true"})
         created.append(f"topic {settings.topic} -> inbox {settings.inbox}")
     return Provisioned(topic_arn, inbox_url, tuple(created))
+
+
+def provision_with_lake(settings: Settings) -> Provisioned:
+    """The same, and the bucket's rules for what grows old and the lake's tables, where they are missing or other.
+
+    Results of queries go below a prefix of their own, which needs no making. Raises ConfigError for rules that S3 does
+    not take.
+    """
+    from include.lake.catalogue import make_catalogue
+    from include.lake.lifecycle import apply_lifecycle
+
+    made = provision(settings)
+    rules = (f"rules of {settings.bucket}",) if apply_lifecycle(settings) else ()
+    return replace(made, created=(*made.created, *rules, *make_catalogue(settings)))

@@ -101,7 +101,7 @@ def _aws(settings: Settings) -> local_aws.Provisioned:
     from botocore.exceptions import BotoCoreError, ClientError
 
     try:
-        return local_aws.provision(settings)
+        return local_aws.provision_with_lake(settings)
     except (BotoCoreError, ClientError) as error:
         where = settings.aws_endpoint_url or f"AWS in {settings.aws_region}"
         raise NotRunningError(f"{where} refused or does not answer: {error}") from None

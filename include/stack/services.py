@@ -40,7 +40,7 @@ def start_aws(settings: Settings, supervisor: Supervisor) -> tuple[Settings, str
     """
     where = f"MiniStack on port {settings.aws_port}"
     if settings.aws == "aws":
-        made = local_aws.provision(settings)
+        made = local_aws.provision_with_lake(settings)
         where = settings.aws_region
     elif not supervisor.start_program("aws"):
         made = wait(supervisor, "aws", lambda: _provisioned(settings, supervisor), 90)
@@ -88,7 +88,7 @@ def wait_for_airflow(settings: Settings, secrets: Secrets, supervisor: Superviso
             errors = api.import_errors()
             if errors:
                 raise NotRunningError("Airflow cannot import its DAGs:\n" + "\n".join(errors))
-            return set(airflow.DAGS) <= set(api.dags())
+            return {path.stem for path in (ROOT / "dags").glob("*.py")} <= set(api.dags())
 
         wait(supervisor, AIRFLOW, ready, 240)
         api.make_pools()

@@ -12,8 +12,9 @@ from include.errors import ConfigError, NotRunningError, QuantStreamError
 from include.pipeline.clock import pulled_intervals, source_intervals
 from include.pipeline.pace import Pace, pace
 from include.settings import Settings
-from include.stack.airflow import DAGS
+from include.stack.airflow import DAGS, HISTORY_DAGS
 from include.stack.airflow_api import AirflowApi, Run
+from include.stack.backfills import DAG_ID, day_of
 from include.stack.layout import Layout
 from include.stack.market import Collector, Exchange, Gap, Lag, collectors, exchanges, lag, missing_intervals
 from include.stack.programs import AIRFLOW, programs
@@ -32,7 +33,8 @@ select (select max(event_time) from raw.market_events),
        (select max(candle_start) from marts.indicators_1m),
        (select count(*) from ops.outbox where sent_at is null),
        (select min(created_at) from ops.outbox where sent_at is null),
-       (select count(*) from ops.loads where state = 'rejected')
+       (select count(*) from ops.loads where state = 'rejected'),
+       (select count(*) from marts.alerts where state = 'history')
 """
 
 
@@ -55,6 +57,7 @@ class Status:
     newest_quote: datetime | None = None
     newest_candle: datetime | None = None
     unsent_alerts: int = 0
+    alerts_too_old: int = 0
     rejected_loads: int = 0
     missing: list[Gap] = field(default_factory=list)
 
@@ -99,16 +102,32 @@ def _ask_airflow(settings: Settings, status: Status) -> None:
         with AirflowApi(settings, load_secrets(Layout(settings.home)), timeout=10) as api:
             dags = api.dags()
             status.paused = [dag_id for dag_id in DAGS if dag_id in dags and dags[dag_id].is_paused]
-            status.runs = {dag_id: api.last_run(dag_id) for dag_id in DAGS if dag_id in dags}
+            known = [dag_id for dag_id in (*DAGS, *HISTORY_DAGS) if dag_id in dags]
+            status.runs = {dag_id: api.last_run(dag_id) for dag_id in known}
+            failed_days = _failed_days(api) if DAG_ID in dags else []
             for error in api.import_errors():
                 status.problem(f"Airflow cannot import {error}")
     except QuantStreamError as error:
         status.problem(str(error))
         return
-    for dag_id in DAGS:
-        run = status.runs.get(dag_id)
-        if run is not None and run.state == "failed":
+    for dag_id, run in status.runs.items():
+        if run is not None and run.state == "failed" and dag_id != DAG_ID:
             status.problem(f"the last run of {dag_id} failed ({run.run_id}); its log is in the Airflow UI")
+    if failed_days:
+        more = f" to {failed_days[-1]}" if len(failed_days) > 1 else ""
+        status.problem(
+            f"{len(failed_days)} runs of {DAG_ID} failed ({failed_days[0]}{more}): the same backfill again goes on "
+            "where they stopped; see docs/runbooks/a_backfill_is_stuck.md"
+        )
+
+
+def _failed_days(api: AirflowApi) -> list[str]:
+    """The days of backfills that failed and were not made good, oldest first, at most 100.
+
+    What was cancelled before it began is failed too, for Airflow, but never ended.
+    """
+    found, _ = api.runs(DAG_ID, state="failed")
+    return sorted(str(day_of(run)) for run in found if run.ended is not None)
 
 
 def _ask_warehouse(settings: Settings, status: Status, *, with_airflow: bool) -> None:
@@ -118,7 +137,8 @@ def _ask_warehouse(settings: Settings, status: Status, *, with_airflow: bool) ->
     with connect(settings) as conn:
         row = conn.execute(_FRESHNESS).fetchone()
         assert row is not None  # noqa: S101  # a select without from gives one row
-        status.newest_quote, status.newest_candle, status.unsent_alerts, oldest_unsent, status.rejected_loads = row
+        status.newest_quote, status.newest_candle, status.unsent_alerts, oldest_unsent, *counts = row
+        status.rejected_loads, status.alerts_too_old = counts
         status.vendors = vendor_states(conn)
         status.collectors = collectors(conn, status.at)
         status.pace = pace(conn, status.at)

@@ -158,13 +158,15 @@ class _Start:
                 line.say(f"started {', '.join(started)}" if started else "ran already")
 
     def _first_minute(self) -> None:
-        paused = unpause(self.settings, self.secrets)
+        paused = unpause(self.settings, self.secrets, airflow.DAGS)
+        if not paused:
+            with self.steps.step("first full minute") as line:
+                line.say(wait_for_first_minute(self.settings, self.secrets, self.supervisor))
+            if self.warm_until is not None:
+                close_gap(self.settings, self.warm_until)
+            if warning := cadence_warning(self.settings):
+                self.steps.note(warning)
+        # Only now: the first run of what is daily is due at once, and the first minute need not wait for it.
+        paused += unpause(self.settings, self.secrets, airflow.HISTORY_DAGS)
         if paused:
             self.steps.note(f"paused by you, so left alone: {', '.join(paused)}")
-            return
-        with self.steps.step("first full minute") as line:
-            line.say(wait_for_first_minute(self.settings, self.secrets, self.supervisor))
-        if self.warm_until is not None:
-            close_gap(self.settings, self.warm_until)
-        if warning := cadence_warning(self.settings):
-            self.steps.note(warning)

@@ -80,7 +80,7 @@ def _aws() -> None:
 
 
 def _pipeline() -> None:
-    for step in ("pull", "land", "load", "audit", "transform", "detect", "notify"):
+    for step in ("pull", "land", "load", "audit", "transform", "detect", "notify", "history_day", "backfill"):
         importlib.import_module(f"include.pipeline.{step}")
 
 

@@ -122,9 +122,12 @@ def read_batch(
     max_records: int,
     max_bytes: int,
     *,
+    at: str | None = None,
     backoff: Backoff = PATIENT,
 ) -> Batch:
-    """Read what follows `after` (None: the oldest there is) until nothing more is there or a limit is reached.
+    """Read what follows `after` (None: from `at` on, None: the oldest there is) until nothing more or a limit is there.
+
+    What the stream has let go of is passed over: the oldest record that is left comes next.
 
     `max_bytes` counts data; the first record is returned whatever its size. Empty pages before the end are normal and
     read over, for `backoff.seconds` at the most; what was read until then is returned, with `millis_behind` above 0.
@@ -132,7 +135,7 @@ def read_batch(
     """
     records: list[Record] = []
     size, started = 0, backoff.clock()
-    pages = _Pages(kinesis, stream, shard_id, after, backoff)
+    pages = _Pages(kinesis, stream, shard_id, after, backoff, at=at)
     while True:
         page = pages.next(min(max_records - len(records), _PAGE_RECORDS))
         for record in page.records:
@@ -158,7 +161,7 @@ def read_range(
     """
     records: list[Record] = []
     looks, started = 0, backoff.clock()
-    pages = _Pages(kinesis, stream, shard_id, None, backoff, at=first)
+    pages = _Pages(kinesis, stream, shard_id, None, backoff, at=first, strict=True)
     while not records or int(records[-1].sequence_number) < int(last):
         page = pages.next(_PAGE_RECORDS)
         records += page.records
@@ -178,6 +181,35 @@ def read_range(
     return Batch(within, page.millis_behind, closed=False)
 
 
+def first_record(
+    kinesis: KinesisClient,
+    stream: str,
+    shard_id: str,
+    *,
+    at: str | None = None,
+    since: datetime | None = None,
+    backoff: Backoff = PATIENT,
+) -> Record | None:
+    """The first record from number `at` on, or that arrived at `since` (UTC) or later; by default the oldest there is.
+
+    None: there is none. Raises RecordsGoneError for a number that the shard does not know, StreamError if the shard
+    cannot be read.
+    """
+    pages = _Pages(kinesis, stream, shard_id, None, backoff, at=at, since=since, strict=True)
+    started = backoff.clock()
+    while True:
+        page = pages.next(1 if since is None else _PAGE_RECORDS)
+        for record in page.records:  # a client may send a time in whole seconds
+            if since is None or record.arrived_at >= since:
+                return record
+        if page.caught_up:
+            return None
+        if not page.records:
+            if backoff.clock() - started >= backoff.seconds:
+                raise StreamError(f"{stream}/{shard_id} gives only empty pages; try again")
+            backoff.sleep(_EMPTY_PAGE_PAUSE)
+
+
 class _Pages:
     """The pages of GetRecords from a position on; expired iterators are replaced behind the last record read.
 
@@ -194,9 +226,12 @@ class _Pages:
         backoff: Backoff,
         *,
         at: str | None = None,
+        since: datetime | None = None,
+        strict: bool = False,
     ) -> None:
         self._kinesis, self._stream, self._shard_id, self._backoff = kinesis, stream, shard_id, backoff
-        self._after, self._at = after, at
+        self._after, self._at, self._since = after, None if after else at, since
+        self._strict = strict  # what is trimmed is an error, not passed over
         self._iterator: str | None = None
         self._paced = False
         self._not_before = 0.0
@@ -254,13 +289,17 @@ class _Pages:
             position = {"ShardIteratorType": "AT_SEQUENCE_NUMBER", "StartingSequenceNumber": self._at}
         elif self._after is not None:
             position = {"ShardIteratorType": "AFTER_SEQUENCE_NUMBER", "StartingSequenceNumber": self._after}
+        elif self._since is not None:
+            position = {"ShardIteratorType": "AT_TIMESTAMP", "Timestamp": self._since}
         asked = {"StreamName": self._stream, "ShardId": self._shard_id}
         try:
             answer = self._backoff.call(self._kinesis.get_shard_iterator, **asked, **position)
         except Exception as error:
-            if self._after is None or self._at is not None or error_code(error) != "InvalidArgumentException":
+            wanted = self._strict and self._at is not None
+            numbered = self._after is not None or self._at is not None
+            if wanted or not numbered or error_code(error) != "InvalidArgumentException":
                 raise
-            # The record that was read last is trimmed; the oldest that is left comes next.
+            # The record that was read last, or is to be read first, is trimmed; the oldest that is left comes next.
             answer = self._backoff.call(self._kinesis.get_shard_iterator, **asked, ShardIteratorType="TRIM_HORIZON")
         return answer["ShardIterator"]
 

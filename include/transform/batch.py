@@ -1,22 +1,50 @@
-"""The batch: the loads that one transform takes, and how complete the sources were at that moment."""
+"""The batch: the loads that one build takes, and how complete the sources were at that moment.
+
+What is live comes first, all of it at once. History comes in slices that lie together in time, so that a build costs
+what its slice costs, whatever waits behind it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from dataclasses import dataclass
+from typing import Final, Literal
 
 import psycopg
 
-# One statement, so one snapshot: a watermark is taken only together with the loads that moved it. Loads of a run that
-# crashed are still in the batch and stay.
+Lane = Literal["live", "history"]
+
+# One statement, so one snapshot: a watermark is taken only together with the loads that moved it. The batch of a run
+# that crashed stays: one of history as it is, a live one with what is live by now. A slice counts the rows that its
+# loads hold: those that they brought, and those of older loads that they touched.
 _OPEN: Final = """
-with taken as (
+with before as (
+    select count(*) as loads, coalesce(bool_or(not l.is_live), false) as is_history
+    from ops.transform_batch as b left join ops.loads as l using (load_id)
+),
+live as (
+    select l.load_id from ops.loads as l, before
+    where l.state = 'accepted' and l.is_live and not before.is_history
+),
+history as (
+    select
+        load_id,
+        row_number() over earlier = 1
+            or sum(coalesce(inserted_count, 0) + coalesce(duplicate_count, 0)) over earlier <= %(events)s as fits
+    from ops.loads
+    where state = 'accepted' and not is_live
+    window earlier as (order by first_event_at nulls last, load_id rows unbounded preceding)
+),
+taken as (
     insert into ops.transform_batch (load_id)
-    select load_id from ops.loads where state = 'accepted'
+    select load_id from live
+    union all
+    select history.load_id from history, before
+    where history.fits and before.loads = 0 and not exists (select from live)
     on conflict do nothing
 )
 insert into ops.transform_watermarks as w (source, complete_until)
-select source, complete_until from ops.watermarks
+select m.source, m.complete_until from ops.watermarks as m, before where not before.is_history
 on conflict (source) do update set complete_until = excluded.complete_until
 where excluded.complete_until > w.complete_until
 """
@@ -29,29 +57,59 @@ from ops.loads where load_id in (select load_id from ops.transform_batch)
 """
 
 _QUEUE: Final = """
-insert into ops.detect_queue as q (symbol, from_candle)
-select symbol, from_candle from intermediate.int_changed_symbols order by symbol  -- detection locks them in this order
-on conflict (symbol) do update set from_candle = least(q.from_candle, excluded.from_candle), version = q.version + 1
+insert into ops.detect_queue as q (symbol, lane, spans)
+select symbol, %s, range_agg(tstzrange(from_candle, until_candle)) from intermediate.int_changed_spans
+group by symbol order by symbol  -- detection locks them in this order
+on conflict (symbol, lane) do update set spans = q.spans + excluded.spans, version = q.version + 1
 """
 
 
-def open_batch(conn: psycopg.Connection) -> tuple[int, ...]:
-    """Take every accepted load that is not transformed yet; the ids of the loads in the batch. Safe to repeat."""
-    conn.execute(_OPEN)
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """How many accepted loads no build has taken to its end yet."""
+
+    live: int = 0
+    history: int = 0
+
+    def __bool__(self) -> bool:
+        return bool(self.live or self.history)
+
+
+def backlog(conn: psycopg.Connection) -> Backlog:
+    """What waits, the loads of a batch that a crash left open included."""
+    row = conn.execute(
+        "select count(*) filter (where is_live), count(*) filter (where not is_live) "
+        "from ops.loads where state = 'accepted'"
+    ).fetchone()
+    return Backlog(*row) if row else Backlog()
+
+
+def open_batch(conn: psycopg.Connection, history_events: int) -> tuple[int, ...]:
+    """Take every accepted live load; without one, the next loads of history up to `history_events` rows (at least one).
+
+    The ids of the loads in the batch. Safe to repeat: a batch of history that is open already stays as it is.
+    """
+    conn.execute(_OPEN, {"events": history_events})
     conn.execute("analyze ops.transform_batch")  # the planner must know that it is small
     if conn.execute(_STALE).fetchone() == (True,):
         conn.execute("analyze raw.market_events")
     return tuple(row[0] for row in conn.execute("select load_id from ops.transform_batch order by load_id"))
 
 
+def lane_of(conn: psycopg.Connection, loads: Sequence[int]) -> Lane:
+    """Which lane these loads of one batch came by; that of no load at all is live."""
+    row = conn.execute("select bool_and(is_live) from ops.loads where load_id = any(%s)", [list(loads)]).fetchone()
+    return "history" if row == (False,) else "live"
+
+
 def close_batch(conn: psycopg.Connection, loads: Sequence[int]) -> None:
-    """Queue the changed symbols for detection, mark these loads as transformed and empty the batch of them.
+    """Queue the changed candles for detection, mark these loads as transformed and empty the batch of them.
 
     To be called in one transaction, after the build that took them. The changed minutes are forgotten with the batch:
     as long as it is open (a build died), the next build adds to them.
     """
-    conn.execute(_QUEUE)
-    conn.execute("delete from intermediate.int_changed_minutes")
+    conn.execute(_QUEUE, [lane_of(conn, loads)])
+    conn.execute("delete from intermediate.int_changed_ranges")
     conn.execute(
         "update ops.loads set state = 'transformed', transformed_at = clock_timestamp() "
         "where load_id = any(%s) and state = 'accepted'",

@@ -83,8 +83,10 @@ def _manifests() -> dict[str, Any]:
 def _manifest(settings: Settings, stamp: object) -> Any:
     kept = _manifests()
     if kept.get("stamp") != stamp:
+        # The static parser has a lock that a fork may inherit held: a task that parses anew would stand still.
+        arguments = ["parse", "--no-partial-parse", "--no-static-parser", *common_arguments(settings)]
         with _environment(None):
-            parsed = _runner(None).invoke(["parse", "--no-partial-parse", *common_arguments(settings)])
+            parsed = _runner(None).invoke(arguments)
         if parsed.result is None:
             raise TransformError(f"dbt cannot read the project in {PROJECT}:\n{parsed.exception}")
         kept.update(stamp=stamp, manifest=parsed.result, database=_PLACEHOLDER)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from include.errors import TransformError
 from include.settings import Settings, get_settings
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     import psycopg
 
 log = logging.getLogger(__name__)
+
+_EXCLUDED: Final = ("--exclude", "test_type:unit")  # more to leave out may follow
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +63,8 @@ def build_all(settings: Settings, *, full_refresh: bool = False, epoch: int = 0)
         sync_instruments(conn, settings)
         if not full_refresh:
             _renew_outdated(conn, settings, epoch, views=True)
-        loads = open_batch(conn)
-        arguments = ["--exclude", "test_type:unit", *(["--full-refresh"] if full_refresh else [])]
+        loads = open_batch(conn, settings.transform_history_events)
+        arguments = [*_EXCLUDED, *(["--full-refresh"] if full_refresh else [])]
         result = _build(settings, arguments, check="all", epoch=epoch, loads=loads)
         remember(conn, "dbt", project_hash())
         _remember_renewed(conn, settings)
@@ -71,18 +74,30 @@ def build_all(settings: Settings, *, full_refresh: bool = False, epoch: int = 0)
 def build_changed(settings: Settings, *, epoch: int = 0) -> BuildResult:
     """One dbt build of what the accepted loads changed; tests look at the changed rows.
 
-    Takes all accepted loads into the batch. Where the project changed since the last build (an upgrade) everything is
-    built. Raises TransformError naming what failed.
+    Takes the next loads into the batch. Models with the tag `on_demand` are left out. Where the project changed since
+    the last build (an upgrade) everything is built. Raises TransformError naming what failed.
     """
     with connect(settings) as conn:
         if recall(conn, "dbt") != project_hash():
             return build_all(settings, epoch=epoch)
         sync_instruments(conn, settings)
         _renew_outdated(conn, settings, epoch)
-        loads = open_batch(conn)
+        loads = open_batch(conn, settings.transform_history_events)
     # only tables are built, and tables are not swapped: dbt need not list every relation and what depends on it first
-    arguments = ["--select", "config.materialized:incremental", "--exclude", "test_type:unit", "--no-populate-cache"]
+    arguments = ["--select", "config.materialized:incremental", *_EXCLUDED, "tag:on_demand", "--no-populate-cache"]
     return _build(settings, arguments, check="changed", epoch=epoch, loads=loads)
+
+
+def build_selected(
+    settings: Settings, select: Sequence[str], *, full_refresh: bool = False, epoch: int = 0
+) -> BuildResult:
+    """Build the models that dbt's selectors name (`["gaps", "tag:on_demand"]`), and their tests over whole tables.
+
+    For models that the minute leaves out (tag `on_demand`); takes no load. `epoch` is that of the held lease
+    "transform", 0 without one. Raises TransformError naming what failed.
+    """
+    arguments = ["--select", *select, *_EXCLUDED, *(["--full-refresh"] if full_refresh else [])]
+    return _build(settings, arguments, check="all", epoch=epoch)
 
 
 def generate_docs(settings: Settings, target_dir: Path) -> None:
@@ -96,7 +111,7 @@ def generate_docs(settings: Settings, target_dir: Path) -> None:
 
 
 def _renew_outdated(conn: psycopg.Connection, settings: Settings, epoch: int, *, views: bool = False) -> None:
-    """Make tables anew whose meaning changed with a setting or a file; `views`: after an upgrade, its views first."""
+    """Make tables anew whose meaning changed with a setting or a file; after an upgrade its `views` first."""
     if recall(conn, "dbt") is None:
         return  # nothing was ever finished: what follows makes everything
     outdated = []
@@ -108,10 +123,13 @@ def _renew_outdated(conn: psycopg.Connection, settings: Settings, epoch: int, *,
         return
     log.info("the order of sources or a threshold changed: %s is made anew", " and ".join(outdated))
     if views:
-        _build(settings, ["--select", "config.materialized:view", "--resource-type", "model"], check="all", epoch=epoch)
+        above = [f"+{name},config.materialized:view" for name in (*outdated, "instruments")]
+        _build(
+            settings, ["--select", "int_changed_ranges", *above, "--resource-type", "model"], check="all", epoch=epoch
+        )
     _build(
         settings,
-        ["--select", *outdated, "--exclude", "test_type:unit", "--full-refresh"],
+        ["--select", *outdated, *_EXCLUDED, "--full-refresh"],
         check="all",
         epoch=epoch,
     )

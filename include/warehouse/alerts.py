@@ -1,9 +1,14 @@
-"""Alerts and their outbox: written together in one transaction, sent afterwards, marked once SNS took them."""
+"""Alerts and their outbox: written together in one transaction, sent afterwards, marked once SNS took them.
+
+Alerts of old candles (of a backfill, a replay) are written down and sent to nobody: they have no row in the outbox.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
+from typing import NamedTuple
 
 import orjson
 import psycopg
@@ -18,23 +23,42 @@ with given as (
     select * from jsonb_to_recordset(%s) as r (
         alert_key text, rule text, category text, symbol text, candle_start timestamptz, severity text, direction text,
         value double precision, threshold double precision, message text, subject text, body text, attributes jsonb,
-        place integer
+        place integer, state text
     )
+),
+-- what nobody was told says what is found today
+revised as (
+    update marts.alerts as a
+    set severity = g.severity, direction = g.direction, value = g.value, threshold = g.threshold, message = g.message
+    from given as g
+    where a.alert_key = g.alert_key and a.state = 'history'
+      and (a.severity, a.direction, a.value, a.threshold, a.message)
+          is distinct from (g.severity, g.direction, g.value, g.threshold, g.message)
 ),
 inserted as (
     insert into marts.alerts (
-        alert_key, rule, category, symbol, candle_start, severity, direction, value, threshold, message
+        alert_key, rule, category, symbol, candle_start, severity, direction, value, threshold, message, state
     )
-    select alert_key, rule, category, symbol, candle_start, severity, direction, value, threshold, message
+    select alert_key, rule, category, symbol, candle_start, severity, direction, value, threshold, message, state
     from given order by place
     on conflict do nothing
-    returning alert_key
+    returning alert_key, state
+),
+queued as (
+    insert into ops.outbox (alert_key, subject, body, attributes)
+    select g.alert_key, g.subject, g.body, g.attributes
+    from given as g join inserted as i using (alert_key) where i.state = 'new' order by g.place
+    on conflict do nothing
 )
-insert into ops.outbox (alert_key, subject, body, attributes)
-select alert_key, subject, body, attributes
-from given join inserted using (alert_key) order by place
-on conflict do nothing
+select count(*), count(*) filter (where state = 'history') from inserted
 """
+
+
+class Written(NamedTuple):
+    """How many alerts were new, and how many of those are of candles too old to send."""
+
+    new: int = 0
+    too_old: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +73,13 @@ class Unsent:
     attempts: int
 
 
-def insert_alerts(conn: psycopg.Connection, alerts: Iterable[Alert]) -> int:
+def insert_alerts(conn: psycopg.Connection, alerts: Iterable[Alert], *, send_from: datetime | None = None) -> Written:
     """Write alerts and their outbox rows in the order given; return how many were new.
 
-    An alert whose key is there already is left as it is. Must run inside the caller's transaction, so that the alerts
-    stand or fall with what caused them. Raises RuntimeError outside of one.
+    A market alert whose candle starts before `send_from` (UTC; None: none does) gets the state `history` and no outbox
+    row: it is written down and sent to nobody. An alert whose key is there already is left as it is, but for one of
+    those: it takes the new values. Must run inside the caller's transaction, so that the alerts stand or fall with what
+    caused them. Raises RuntimeError outside of one.
     """
     if conn.autocommit and conn.info.transaction_status == TransactionStatus.IDLE:
         raise RuntimeError("insert_alerts needs the caller's transaction: `with conn.transaction():` around it")
@@ -73,10 +99,42 @@ def insert_alerts(conn: psycopg.Connection, alerts: Iterable[Alert]) -> int:
             "subject": alert.subject,
             "body": alert.body(),
             "attributes": alert.attributes,
+            "state": "history" if _is_old(alert, send_from) else "new",
         }
         for place, alert in enumerate({alert.key: alert for alert in alerts}.values())
     ]
-    return conn.execute(_INSERT, [Jsonb(rows, dumps=orjson.dumps)]).rowcount if rows else 0
+    found = conn.execute(_INSERT, [Jsonb(rows, dumps=orjson.dumps)]).fetchone() if rows else None
+    return Written(*found) if found else Written()
+
+
+def withdraw_alerts(
+    conn: psycopg.Connection,
+    rules: Sequence[str],
+    spans: Iterable[tuple[str, datetime, datetime | None]],
+    found: Collection[str],
+) -> int:
+    """Remove alerts of these rules that nobody was told and that are not `found` (keys) any more; return how many.
+
+    `spans` are what was judged: symbol and the candles' starts [from, until), None: without an end. So what is written
+    down of the past follows from the candles alone, in whichever order they came. What was sent, or waits to be, stays.
+    """
+    symbols, starts, ends = zip(*spans, strict=True) if (spans := list(spans)) else ((), (), ())
+    return conn.execute(
+        """
+        delete from marts.alerts as a
+        using unnest(%s::text[], %s::timestamptz[], %s::timestamptz[]) as s (symbol, from_candle, until)
+        where a.symbol = s.symbol and a.state = 'history' and a.rule = any(%s)
+          and a.candle_start >= s.from_candle and (s.until is null or a.candle_start < s.until)
+          and not exists (select from unnest(%s::text[]) as f (alert_key) where f.alert_key = a.alert_key)
+        """,
+        [list(symbols), list(starts), list(ends), list(rules), list(found)],
+    ).rowcount
+
+
+def count_too_old(conn: psycopg.Connection) -> int:
+    """How many alerts are written down that were too old to send."""
+    row = conn.execute("select count(*) from marts.alerts where state = 'history'").fetchone()
+    return int(row[0]) if row else 0
 
 
 def unsent(conn: psycopg.Connection, *, after: int = 0, limit: int = 1000) -> list[Unsent]:
@@ -93,6 +151,16 @@ def count_unsent(conn: psycopg.Connection) -> int:
     """How many alerts wait in the outbox."""
     row = conn.execute("select count(*) from ops.outbox where sent_at is null").fetchone()
     return int(row[0]) if row else 0
+
+
+def _is_old(alert: Alert, send_from: datetime | None) -> bool:
+    """Operations alerts never are: they are about us, and now."""
+    return (
+        send_from is not None
+        and alert.category == "market"
+        and alert.candle_start is not None
+        and alert.candle_start < send_from
+    )
 
 
 def mark_sent(conn: psycopg.Connection, taken: Mapping[int, str]) -> None:

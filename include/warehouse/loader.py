@@ -6,7 +6,7 @@ reason and the bytes as they came. Only some thousand lines are in memory at a t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import islice
@@ -16,14 +16,11 @@ import orjson
 import psycopg
 
 from include.events import iso
-from include.warehouse.lines import LONGEST_REASON, Reject, Row, parse, time_of
+from include.warehouse.copy_rows import COLUMNS, Chunk
+from include.warehouse.lines import LONGEST_REASON, Reject, Row, parse
 
 _CHUNK: Final = 10_000  # lines of one COPY
-_COPY: Final = """
-copy raw.landed_events
-    (load_id, line_number, source, kind, symbol, event_time, vendor_id, payload_hash, payload, received_at)
-from stdin
-"""
+_COPY: Final = f"copy raw.landed_events ({COLUMNS}) from stdin"
 _QUARANTINE: Final = """
 insert into raw.rejected_events (load_id, origin, line_number, source, kind, symbol, event_time, reason, raw)
 select %s, %s, * from unnest(
@@ -34,7 +31,13 @@ _LOAD: Final = """
 insert into ops.loads (origin, is_live, read_count) values (%s, %s, 0) on conflict (origin) do nothing returning load_id
 """
 _COUNT: Final = """
-update ops.loads set read_count = %s, quarantined_count = %s, complete_until = %s::jsonb where load_id = %s
+update ops.loads set
+    read_count = %(read)s, quarantined_count = %(quarantined)s, complete_until = %(until)s::jsonb,
+    first_event_at = span.first_at, last_event_at = span.last_at
+from (
+    select min(event_time) as first_at, max(event_time) as last_at from raw.landed_events where load_id = %(load_id)s
+) as span
+where load_id = %(load_id)s
 """
 # What Postgres may say about one row's content; anything else is about the server and stops the load.
 _REFUSED: Final = (
@@ -74,7 +77,7 @@ def store(conn: psycopg.Connection, lines: Iterable[tuple[int, bytes]], *, origi
 
     `lines` are `(line number, line)`. An origin that is in the ledger already is left as it is (`is_new` False). A row
     that Postgres refuses is found by halving the batch and goes to quarantine. `complete_until` of the load is, per
-    source, the latest one of its events.
+    source, the latest one of its events; `first_event_at` and `last_event_at` are NULL where there is none.
     """
     found = conn.execute(_LOAD, [origin, is_live]).fetchone()
     if found is None:
@@ -95,64 +98,52 @@ def store(conn: psycopg.Connection, lines: Iterable[tuple[int, bytes]], *, origi
     for source, time in loaded.marks:
         until[source] = max(time, until.get(source, time))
     said = orjson.dumps({source: iso(time) for source, time in until.items()}).decode()
-    conn.execute(_COUNT, [loaded.lines, loaded.quarantined, said, loaded.load_id])
+    conn.execute(
+        _COUNT,
+        {"read": loaded.lines, "quarantined": loaded.quarantined, "until": said, "load_id": loaded.load_id},
+    )
     return loaded
 
 
-def _load(conn: psycopg.Connection, chunk: Sequence[tuple[int, bytes]], loaded: Loaded) -> list[Reject]:
-    """Load some lines, parsed while the server writes; returns those that are no events."""
-    rows: list[Row] = []
-    rejects: list[Reject] = []
-    arrivals: dict[int, datetime | None] = {}
-
-    def parsed() -> Iterator[Row]:
-        for number, line in chunk:
-            one, (sequence_number, arrived_at) = parse(number, line)
-            if sequence_number != loaded.sequence_number:
-                loaded.records += sequence_number is not None
-                loaded.sequence_number, loaded.arrived_at = sequence_number, time_of(arrived_at)
-            if isinstance(one, Reject):
-                rejects.append(one)
-                continue
-            rows.append(one)
-            if one.event.complete_until:
-                arrivals[number] = loaded.arrived_at
-            yield one
-
-    rest = parsed()
+def _load(conn: psycopg.Connection, lines: Sequence[tuple[int, bytes]], loaded: Loaded) -> list[Reject]:
+    """Load some lines, encoded while the server writes; returns those that are no events."""
+    chunk = Chunk(lines, loaded.load_id, loaded.sequence_number, loaded.arrived_at)
+    pieces = chunk.pieces()
     try:
-        _copy(conn, loaded.load_id, rest)
+        _copy(conn, pieces)
     except _REFUSED:
-        list(rest)  # what was not parsed when the server refused
-        rejects += _halve(conn, loaded.load_id, rows)
-    refused = {reject.line_number for reject in rejects}
-    for row in rows:
-        event = row.event
-        if event.complete_until and row.line_number not in refused:
-            loaded.marks[event.source, event.complete_until] = arrivals[row.line_number]
-    return rejects
+        for _ in pieces:  # what was not encoded when the server refused
+            pass
+        chunk.rejects += _halve(conn, chunk, 0, len(chunk.rows))
+    loaded.records += chunk.records
+    loaded.sequence_number, loaded.arrived_at = chunk.sequence_number, chunk.arrived_at
+    refused = {reject.line_number for reject in chunk.rejects}
+    for line_number, source, until, arrived_at in chunk.said:
+        if line_number not in refused:
+            loaded.marks[source, until] = arrived_at
+    return chunk.rejects
 
 
-def _copy(conn: psycopg.Connection, load_id: int, rows: Iterable[Row]) -> None:
+def _copy(conn: psycopg.Connection, pieces: Iterable[str]) -> None:
     with conn.transaction(), conn.cursor() as cursor, cursor.copy(_COPY) as copy:
-        for number, _, event, payload, payload_hash in rows:
-            copy.write_row((
-                load_id, number, event.source, event.kind, event.symbol, event.event_time, event.vendor_id,
-                payload_hash, payload, event.received_at,
-            ))  # fmt: skip
+        for piece in pieces:
+            copy.write(piece)
 
 
-def _halve(conn: psycopg.Connection, load_id: int, rows: Sequence[Row]) -> list[Reject]:
+def _halve(conn: psycopg.Connection, chunk: Chunk, start: int, end: int) -> list[Reject]:
     """COPY rows of which the server refuses some; returns those, found by halving."""
     try:
-        _copy(conn, load_id, rows)
+        _copy(conn, chunk.rows[start:end])
     except _REFUSED as error:
-        if len(rows) > 1:
-            middle = len(rows) // 2
-            return _halve(conn, load_id, rows[:middle]) + _halve(conn, load_id, rows[middle:])
-        row, event = rows[0], rows[0].event
+        if end - start > 1:
+            middle = (start + end) // 2
+            return _halve(conn, chunk, start, middle) + _halve(conn, chunk, middle, end)
+        number, line = chunk.lines[chunk.places[start]]
+        row, _ = parse(number, line)
+        assert isinstance(row, Row)  # noqa: S101  # it was encoded
         reason = f"refused by the warehouse: {error.diag.message_primary or error}"[:LONGEST_REASON]
-        return [Reject(row.line_number, reason, row.line, event.source, event.kind, event.symbol, event.event_time)]
+        event = row.event
+        return [Reject(number, reason, line, event.source, event.kind, event.symbol, event.event_time)]
     return []
 
 

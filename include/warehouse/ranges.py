@@ -37,22 +37,33 @@ returning {_COLUMNS}
 """  # noqa: S608
 
 # Ranges of a shard are written in its order, so the youngest one reaches furthest. The checkpoint counts where ranges
-# were cleaned away.
+# were cleaned away. Where the shard was set back, only what was written down since then counts.
 _POSITION: Final = """
-select sequence_number from (
+with reset as (
+    select at_sequence, last_range_id from ops.stream_resets
+    where stream = %(stream)s and stream_created_at = %(created_at)s and shard_id = %(shard_id)s
+    order by reset_id desc limit 1
+), known as (
     (select to_sequence as sequence_number from ops.stream_ranges
      where stream = %(stream)s and stream_created_at = %(created_at)s and shard_id = %(shard_id)s and state <> 'lost'
+       and range_id > coalesce((select last_range_id from reset), 0)
      order by range_id desc limit 1)
     union all
     select sequence_number from ops.checkpoints
     where stream = %(stream)s and stream_created_at = %(created_at)s and shard_id = %(shard_id)s
-) as known
-order by sequence_number::numeric desc limit 1
+)
+select (select sequence_number from known order by sequence_number::numeric desc limit 1),
+       (select at_sequence from reset)
 """
 
+# A range that was written down before the shard was set back no longer moves the checkpoint.
 _CHECKPOINT: Final = """
 insert into ops.checkpoints as c (stream, stream_created_at, shard_id, sequence_number, arrived_at)
-values (%s, %s, %s, %s, %s)
+select %(stream)s, %(created_at)s, %(shard_id)s, %(sequence)s, %(arrived_at)s
+where not exists (
+    select from ops.stream_resets as r
+    where r.stream = %(stream)s and r.stream_created_at = %(created_at)s and r.shard_id = %(shard_id)s
+      and r.last_range_id >= %(range_id)s)
 on conflict (stream, stream_created_at, shard_id) do update
 set sequence_number = excluded.sequence_number, arrived_at = excluded.arrived_at, updated_at = clock_timestamp()
 where excluded.sequence_number::numeric > c.sequence_number::numeric
@@ -71,6 +82,10 @@ with drained as (
     values (%(stream)s, %(created_at)s, %(shard_id)s, %(created_at)s, true)
     on conflict (stream, stream_created_at, shard_id) do update set is_drained = true
     returning r.read_until
+), read_again as (
+    update ops.stream_resets set finished_at = clock_timestamp()
+    where stream = %(stream)s and stream_created_at = %(created_at)s and shard_id = %(shard_id)s
+      and finished_at is null
 )
 insert into ops.shard_reads (stream, stream_created_at, shard_id, read_until)
 select %(stream)s, %(created_at)s, child, read_until from drained, unnest(%(children)s::text[]) as child
@@ -119,10 +134,43 @@ def in_state(conn: psycopg.Connection, state: State) -> list[StreamRange]:
         ).fetchall()
 
 
+def of_key(conn: psycopg.Connection, s3_key: str) -> StreamRange | None:
+    """The range that went under this key; None if there is none (any more)."""
+    with conn.cursor(row_factory=class_row(StreamRange)) as cursor:
+        return cursor.execute(
+            f"select {_COLUMNS} from ops.stream_ranges where s3_key = %s",  # noqa: S608
+            [s3_key],
+        ).fetchone()
+
+
+def landed_keys(conn: psycopg.Connection, start: datetime | None, end: datetime | None) -> dict[str, datetime]:
+    """The keys of all objects that were put and arrived in `[start, end)` (UTC; None: no bound), with their times."""
+    return dict(
+        conn.execute(
+            "select s3_key, arrived_at from ops.stream_ranges where state in ('landed', 'loaded') "
+            "and (%(start)s::timestamptz is null or arrived_at >= %(start)s) "
+            "and (%(end)s::timestamptz is null or arrived_at < %(end)s)",
+            {"start": start, "end": end},
+        ).fetchall()
+    )
+
+
 def position(conn: psycopg.Connection, stream: str, created_at: datetime, shard_id: str) -> str | None:
-    """The sequence number up to which a shard is read (written down, at least); None: nothing of it yet."""
+    """The sequence number up to which a shard is read (written down, at least); None: nothing of it yet.
+
+    Nothing, too, of one that was set back and not read on since: `start` says where it begins.
+    """
+    return start(conn, stream, created_at, shard_id)[0]
+
+
+def start(conn: psycopg.Connection, stream: str, created_at: datetime, shard_id: str) -> tuple[str | None, str | None]:
+    """Where reading a shard goes on: behind the first number; where that is None, at the second one.
+
+    Where both are None, at the oldest record that the stream holds.
+    """
     row = conn.execute(_POSITION, {"stream": stream, "created_at": created_at, "shard_id": shard_id}).fetchone()
-    return row[0] if row else None
+    after, at = row or (None, None)
+    return after, None if after is not None else at
 
 
 def intend(
@@ -187,8 +235,12 @@ def mark_loaded(lease: Lease, range_: StreamRange, arrived_at: datetime) -> None
         [range_.range_id],
     )
     lease.conn.execute(
-        _CHECKPOINT, [range_.stream, range_.stream_created_at, range_.shard_id, range_.to_sequence, arrived_at]
-    )
+        _CHECKPOINT,
+        {
+            "stream": range_.stream, "created_at": range_.stream_created_at, "shard_id": range_.shard_id,
+            "sequence": range_.to_sequence, "arrived_at": arrived_at, "range_id": range_.range_id,
+        },
+    )  # fmt: skip
 
 
 def read_until(conn: psycopg.Connection, stream: str) -> dict[tuple[datetime, str], datetime]:

@@ -88,6 +88,16 @@ def vendor_states(conn: psycopg.Connection) -> list[VendorState]:
         return cursor.execute(_STATES).fetchall()
 
 
+def left_alone_until(conn: psycopg.Connection, vendor: str) -> datetime | None:
+    """Until when nobody calls the vendor: a break that it asked for, or its open circuit. None: it may be called."""
+    row = conn.execute(
+        "select greatest(break_until, coalesce(open_until, '-infinity')) from ops.vendors "
+        "where vendor = %s and greatest(break_until, coalesce(open_until, '-infinity')) > clock_timestamp()",
+        [vendor],
+    ).fetchone()
+    return row[0] if row else None
+
+
 class Budget(Protocol):
     """Calls (or the vendor's weights) that are allowed; None: any number. `include.sources.gate.Limits` is one."""
 
@@ -104,6 +114,12 @@ class Breaker:
     failures: int = 5
     cool_down: float = 60.0
     longest: float = 600.0
+
+
+def past_limits(limits: tuple[int | None, int | None], live_share: float = LIVE_SHARE) -> tuple[int | None, int | None]:
+    """What history may use of the limits per minute and per day, when it leaves that share to the live calls."""
+    of_minute, of_day = (None if limit is None else ceil(limit * (1 - live_share)) for limit in limits)
+    return of_minute, of_day
 
 
 class VendorGate:
@@ -131,8 +147,7 @@ class VendorGate:
         self._ends = inf if seconds is None else monotonic() + seconds
         self._limits = (budget.per_minute, budget.per_day)
         self._is_past = priority == "history"
-        past = tuple(None if limit is None else ceil(limit * (1 - live_share)) for limit in self._limits)
-        self._past_limits = past if self._is_past else (None, None)
+        self._past_limits = past_limits(self._limits, live_share) if self._is_past else (None, None)
         self._caller = uuid.uuid4()  # who holds the probe
         self._lock = threading.Lock()
         self._conn: psycopg.Connection | None = None

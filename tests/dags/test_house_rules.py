@@ -12,10 +12,12 @@ from typing import Any
 
 import pytest
 
+from include.pipeline.task_defaults import be_nice
 from include.settings import ROOT
+from include.stack import airflow
 
 DAGS = ROOT / "dags"
-MINUTE_DAGS = {"market_ingest", "market_transform", "market_detect"}
+MINUTE_DAGS = set(airflow.DAGS)
 PLUGINS = ROOT / "plugins"
 HEAVY = {
     "pandas", "numpy", "pyarrow", "boto3", "dbt", "great_expectations", "psycopg", "httpx", "sqlalchemy",
@@ -33,9 +35,16 @@ def test_every_dag_says_what_it_is(dags: dict[str, Any]) -> None:
         assert any(tag.startswith("impact:") for tag in dag.tags), f"{dag_id}: add a tag impact:critical|high|low"
 
 
+def test_every_dag_is_of_the_minute_or_of_history(dags: dict[str, Any]) -> None:
+    for dag_id in dags:
+        assert dag_id in (*airflow.DAGS, *airflow.HISTORY_DAGS), f"{dag_id}: name it in include/stack/airflow.py"
+        assert (DAGS / f"{dag_id}.py").exists(), f"{dag_id}: its file is called like it (`up` waits for that)"
+
+
 def test_runs_do_not_overlap_and_do_not_catch_up_by_themselves(dags: dict[str, Any]) -> None:
     for dag_id, dag in dags.items():
-        assert dag.max_active_runs == 1, f"{dag_id}: it drains what is waiting, so max_active_runs=1"
+        days_are_independent = dag_id == "market_backfill"
+        assert dag.max_active_runs == 1 or days_are_independent, f"{dag_id}: it drains what waits, so max_active_runs=1"
         assert dag.catchup is False, (
             f"{dag_id}: catchup=False; missed minutes are shown by status and backfilled on purpose"
         )
@@ -62,12 +71,22 @@ def test_every_task_has_owner_pool_timeout_and_retries(dags: dict[str, Any]) -> 
         for task in dag.tasks:
             where = f"{dag_id}.{task.task_id}"
             assert task.owner == "quantstream", f"{where}: set the owner"
-            pool = "pull" if task.task_id.startswith("pull_") else "market"
-            assert task.pool == pool, f"{where}: the minute's tasks run in the pool {pool!r}"
-            assert task.execution_timeout and task.execution_timeout <= timedelta(minutes=15), (
-                f"{where}: execution_timeout"
-            )
+            is_minute = dag_id in MINUTE_DAGS
+            pool = "pull" if task.task_id.startswith("pull_") else "market" if is_minute else "history"
+            assert task.pool == pool, f"{where}: it runs in the pool {pool!r}"
+            most = timedelta(minutes=15) if is_minute else timedelta(hours=6)
+            assert task.execution_timeout and task.execution_timeout <= most, f"{where}: execution_timeout"
             assert task.retries >= 1 and task.retry_exponential_backoff, f"{where}: retries with back-off"
+
+
+def test_what_is_of_the_past_waits_for_the_minute(dags: dict[str, Any]) -> None:
+    first = min(task.priority_weight for dag_id in MINUTE_DAGS for task in dags[dag_id].tasks)
+    for dag_id in set(dags) - MINUTE_DAGS:
+        for task in dags[dag_id].tasks:
+            where = f"{dag_id}.{task.task_id}"
+            weight = (task.priority_weight < first, str(task.weight_rule))
+            assert weight == (True, "absolute"), f"{where}: default_args=HISTORY_TASK"
+            assert task._pre_execute_hook is be_nice, f"{where}: default_args=HISTORY_TASK"
 
 
 def test_the_minute_is_few_tasks(dags: dict[str, Any]) -> None:
@@ -76,14 +95,19 @@ def test_the_minute_is_few_tasks(dags: dict[str, Any]) -> None:
 
 
 def test_the_assets_join_the_three(dags: dict[str, Any]) -> None:
+    from airflow.sdk import Asset
+
     def scheduled_by(dag_id: str) -> set[str]:
         return {asset.name for asset in dags[dag_id].timetable.asset_condition.objects}
 
     def emits(dag_id: str) -> set[str]:
-        return {outlet.name for task in dags[dag_id].tasks for outlet in task.outlets}
+        outlets = [outlet for task in dags[dag_id].tasks for outlet in task.outlets]
+        return {outlet.name for outlet in outlets if isinstance(outlet, Asset)}  # an alias emits what it is told to
 
     assert emits("market_ingest") == {"market_events"} == scheduled_by("market_transform")
     assert emits("market_transform") == {"market_marts"} == scheduled_by("market_detect")
+    assert emits("market_detect") == set()
+    assert emits("market_backfill") == {"market_events", "lake_history"}
 
 
 @pytest.mark.parametrize("path", sorted(DAGS.glob("*.py")), ids=lambda path: path.name)
@@ -158,4 +182,5 @@ def test_airflow_stores_every_dag_and_reads_it_back(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr[-2000:]
     lines = done.stdout.splitlines()  # Airflow's own log lines among them
     assert "market_ingest MarketHoursTimetable Every minute in the hours of XNYS" in lines
+    assert "market_backfill HistoryDaysTimetable Past days, by backfill or by hand" in lines
     assert any(line.startswith("DataInterval(start=") for line in lines)

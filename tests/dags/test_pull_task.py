@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,6 +12,7 @@ import pytest
 from airflow.exceptions import AirflowFailException
 
 from include.errors import BudgetSpentError, CircuitOpenError, SourceError, StreamError
+from include.events import Window
 from include.settings import ROOT, Settings
 
 
@@ -26,16 +27,20 @@ def pull_task(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., 
     monkeypatch.setattr(market_ingest, "get_settings", lambda: Settings(_env_file=None))
     work = market_ingest.market_ingest().get_task("pull_simulator").python_callable
     start, end = datetime(2026, 3, 13, 15, 59, tzinfo=UTC), datetime(2026, 3, 13, 16, tzinfo=UTC)
-    run = SimpleNamespace(run_id="run 1", run_after=end)
-    return lambda: work("polygon", data_interval_start=start, data_interval_end=end, dag_run=run)
+
+    def pull(*, by_hand: bool = False) -> None:
+        interval = {"data_interval_start": None if by_hand else start, "data_interval_end": None if by_hand else end}
+        work("polygon", SimpleNamespace(run_id="run 1", run_after=end + timedelta(seconds=30), **interval))
+
+    return pull
 
 
 def pulled(monkeypatch: pytest.MonkeyPatch, error: Exception | None = None) -> list[Any]:
-    """The settings of each pull, which ends so."""
+    """The settings and the window of each pull, which ends so."""
     seen: list[Any] = []
 
-    def pull(settings: Settings, *_: Any, **__: Any) -> None:
-        seen.append(settings)
+    def pull(settings: Settings, source: str, window: Window, **_: Any) -> None:
+        seen.append((settings, window))
         if error:
             raise error
 
@@ -47,7 +52,18 @@ def test_the_key_of_the_connection_is_used(monkeypatch: pytest.MonkeyPatch, pull
     monkeypatch.setenv("AIRFLOW_CONN_QUANTSTREAM_POLYGON", '{"conn_type": "http", "password": "pk-s3cret"}')
     seen = pulled(monkeypatch)
     pull_task()
-    assert seen[0].polygon_api_key.get_secret_value() == "pk-s3cret"
+    assert seen[0][0].polygon_api_key.get_secret_value() == "pk-s3cret"
+
+
+def test_by_hand_without_a_date_it_is_the_last_whole_interval(
+    monkeypatch: pytest.MonkeyPatch, pull_task: Callable[..., None]
+) -> None:
+    seen = pulled(monkeypatch)
+    pull_task()
+    pull_task(by_hand=True)
+    assert [window for _, window in seen] == [
+        Window(datetime(2026, 3, 13, 15, 59, tzinfo=UTC), datetime(2026, 3, 13, 16, tzinfo=UTC))
+    ] * 2
 
 
 @pytest.mark.parametrize("kind", [SourceError, BudgetSpentError, CircuitOpenError])

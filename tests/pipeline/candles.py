@@ -31,15 +31,32 @@ def put_candles(
     )
 
 
-def queue(conn: psycopg.Connection, symbol: str, from_minute: int) -> None:
+def queue(
+    conn: psycopg.Connection, symbol: str, from_minute: int, until_minute: int | None = None, lane: str = "live"
+) -> None:
     """As the transform does it."""
     conn.execute(
         """
-        insert into ops.detect_queue as q (symbol, from_candle) values (%s, %s)
-        on conflict (symbol) do update
-        set from_candle = least(q.from_candle, excluded.from_candle), version = q.version + 1
+        insert into ops.detect_queue as q (symbol, lane, spans)
+        values (%s, %s, tstzmultirange(tstzrange(%s, %s)))
+        on conflict (symbol, lane) do update set spans = q.spans + excluded.spans, version = q.version + 1
         """,
-        [symbol, minute(from_minute)],
+        [symbol, lane, minute(from_minute), None if until_minute is None else minute(until_minute)],
+    )
+
+
+def put_closes(conn: psycopg.Connection, source: str, basis_points: Sequence[float | None], *, first: int = 0) -> None:
+    """One of four compared closes of AAPL a minute from minute `first` on; None: the source was not compared then."""
+    conn.cursor().executemany(
+        """
+        insert into marts.source_divergence as d (
+            symbol, candle_start, source, close, reference, divergence_basis_points, source_count, is_flagged
+        )
+        values ('AAPL', %s, %s, 100, 100, %s, 4, false)
+        on conflict (symbol, candle_start, source) do update
+        set divergence_basis_points = excluded.divergence_basis_points
+        """,
+        [(minute(first + n), source, apart) for n, apart in enumerate(basis_points) if apart is not None],
     )
 
 
@@ -58,3 +75,16 @@ def alerts(settings: Settings) -> list[str]:
             "where category = 'market' order by outbox_id"
         ).fetchall()
     return [f"{symbol} {candle_start:%H:%M} {rule} {direction}" for symbol, candle_start, rule, direction in rows]
+
+
+def written(settings: Settings) -> list[tuple[str, float, str]]:
+    """All market alerts, sent or not, as `AAPL 09:03 zscore up`, their value and their state, by candle."""
+    with connect(settings) as conn:
+        rows = conn.execute(
+            "select symbol, candle_start, rule, direction, value, state from marts.alerts where category = 'market' "
+            "order by candle_start, symbol, rule, alert_key"
+        ).fetchall()
+    return [
+        (f"{symbol} {candle_start:%H:%M} {rule} {direction}", value, state)
+        for symbol, candle_start, rule, direction, value, state in rows
+    ]

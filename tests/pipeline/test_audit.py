@@ -107,8 +107,8 @@ def test_what_is_replayed_from_a_file_may_be_old_and_few(marts_settings: Setting
 
 
 def test_what_is_not_live_may_be_old_and_few(marts_settings: Settings) -> None:
-    put(marts_settings, quote("AAPL", 1, at=datetime(2013, 10, 7, tzinfo=UTC)), is_live=False)
-    assert audit(marts_settings, now=NOON) == AuditReport(accepted=1, inserted=1)
+    old = put(marts_settings, quote("AAPL", 1, at=datetime(2013, 10, 7, tzinfo=UTC)), is_live=False)
+    assert audit(marts_settings, loads=[old], now=NOON) == AuditReport(accepted=1, inserted=1)
 
 
 def test_repeats_are_dropped_and_counted_and_are_no_fault(any_share: Settings) -> None:

@@ -161,11 +161,13 @@ def test_after_the_close_on_monday_a_vendor_of_evening_prices_still_tells_those_
 
 def test_fresh_rows_never_load_the_calendars(made: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     calendars._year.cache_clear()
+    calendars._schedule.cache_clear()
     monkeypatch.setitem(sys.modules, "exchange_calendars", None)  # importing it fails
     settings = made(sources=["yahoo"], audit_max_bad_share=0.5)
     put(settings, *(yahoo(symbol, NOON - timedelta(hours=24), NOON) for symbol in SHARES))
-    put(settings, yahoo("AAPL", FRIDAY_CLOSE - timedelta(days=30), NOON), is_live=False)
-    assert audit(settings, now=NOON) == AuditReport(accepted=2, inserted=11)
+    old = put(settings, yahoo("AAPL", FRIDAY_CLOSE - timedelta(days=30), NOON), is_live=False)
+    assert audit(settings, now=NOON) == AuditReport(accepted=1, inserted=10)
+    assert audit(settings, loads=[old], now=NOON) == AuditReport(accepted=1, inserted=1)
     put(settings, yahoo("AAPL", NOON - timedelta(hours=25), NOON))
     with pytest.raises(ImportError):
         audit(settings, now=NOON)

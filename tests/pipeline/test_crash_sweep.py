@@ -1,4 +1,4 @@
-"""kill -9 at every named point of the minute: after the retry everything equals an undisturbed minute.
+"""kill -9 at every named point of the minute and in the slices of history: after the retry all is as if undisturbed.
 
 Each step runs in a process of its own, as Airflow runs it; the killed one is started again. Compared are the accepted
 events, the quarantine, the ledger's sums, every mart, the alerts, and what arrived in the inbox.
@@ -32,6 +32,7 @@ from include.warehouse.db import connect
 from include.warehouse.leases import lease
 from tests import processes
 from tests.conftest import Servers, make_warehouse, warehouse_settings
+from tests.transform.events import accept, at, event, quote
 
 pytestmark = pytest.mark.stack
 
@@ -96,7 +97,7 @@ _LEDGER = {
 }
 
 
-def picture(settings: Settings) -> dict[str, Any]:
+def picture(settings: Settings, *, inbox: bool = True) -> dict[str, Any]:
     """Everything that must be the same, whatever happened on the way. Our own times and load numbers are left out."""
     ours = {"received_at", "loaded_at", "load_id", "created_at", "sent_at"}
     with connect(settings) as conn:
@@ -110,7 +111,8 @@ def picture(settings: Settings) -> dict[str, Any]:
             )
         for name, query in _LEDGER.items():
             shown[name] = sorted(map(str, conn.execute(query)))
-    shown["inbox"] = delivered(settings)
+    if inbox:
+        shown["inbox"] = delivered(settings)
     return shown
 
 
@@ -162,6 +164,82 @@ def test_a_crash_at_any_point_changes_nothing(
     assert len(run_minute(settings, minute.window, crash_at=point)) == 1, f"no step passed {point}"
     after = picture(settings)
     for what, rows in undisturbed.items():
+        assert after[what] == rows, f"{what} differs after a crash at {point}"
+
+
+@dataclass(frozen=True)
+class Past:
+    """A warehouse in which a live load and three days of history wait for the transform; and what is made of them."""
+
+    template: str
+    done: dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def past(servers: Servers, template_marts: str) -> Past:
+    template = f"past_{uuid.uuid4().hex[:8]}"
+    make_warehouse(servers, template, template=template_marts)
+    with connect(warehouse_settings(servers, template)) as conn:
+        for day in (2, 0, 1):
+            start = at("10:00") + timedelta(days=day)
+            prices = [100 + 0.01 * minute + (5 if minute == 25 else 0) for minute in range(30)]
+            events = [
+                event("quote", "AAPL", start + timedelta(minutes=n), {"price": price}) for n, price in enumerate(prices)
+            ]
+            accept(conn, events, {"simulator": start + timedelta(hours=1)}, is_live=False)
+        accept(conn, [quote("AAPL", "09:00", 99)])
+    name = f"past_done_{uuid.uuid4().hex[:8]}"
+    make_warehouse(servers, name, template=template)
+    settings = warehouse_settings(servers, name)
+    assert bring_in(settings) == []
+    shown = picture(settings, inbox=False)
+    assert len(shown["marts.alerts"]) >= 3 and not shown["alerts not sent"], "old ones are written down, and not sent"
+    assert not any(rows for what, rows in shown.items() if " not " in what), "the past was not finished"
+    return Past(template, shown)
+
+
+def bring_in(settings: Settings, crash_at: str | None = None) -> list[str]:
+    """Transform, a day in a slice, and detect, until nothing is left, each in its own process; those that were killed.
+
+    Like run_minute: the killed one is started again.
+    """
+    slices = settings.model_copy(update={"transform_history_events": 30})
+
+    def transform_all() -> None:
+        while transform(slices).is_more_left:
+            pass
+
+    died = []
+    environment = {"QUANTSTREAM_CRASH_AT": crash_at} if crash_at else {}
+    for name, work in (("transform", transform_all), ("detect", lambda: detect(settings))):
+        ended = processes.run(work, environment)
+        if ended.killed:
+            died.append(name)
+            ended = processes.run(work)
+        assert ended.ok, f"{name} failed, see the captured output"
+    return died
+
+
+# The first passage is that of the live batch, or of what came live; the second and third are slices.
+@pytest.mark.parametrize(
+    "point",
+    [
+        "before_dbt:2",
+        "after_dbt:2",
+        "before_transform_commit:3",
+        "after_transform_commit:2",
+        "before_alert_commit:2",
+        "after_alert_commit:2",
+    ],
+)
+def test_a_crash_in_any_slice_of_history_changes_nothing(
+    point: str, make_settings: Callable[..., Settings], past: Past
+) -> None:
+    settings = make_settings(template=past.template)
+    assert len(bring_in(settings, crash_at=point)) == 1, f"no step passed {point}"
+    after = picture(settings)
+    assert after.pop("inbox") == []
+    for what, rows in past.done.items():
         assert after[what] == rows, f"{what} differs after a crash at {point}"
 
 

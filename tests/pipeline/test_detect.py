@@ -24,6 +24,12 @@ from tests.pipeline.candles import T0, alerts, minute, put_candles, queue, queue
 pytestmark = pytest.mark.stack
 
 
+@pytest.fixture
+def marts_settings(marts_settings: Settings) -> Settings:
+    """The candles here are of one fixed day: however old they are, their alerts are sent."""
+    return marts_settings.model_copy(update={"alert_max_age_hours": 0.0})
+
+
 def test_what_is_queued_is_looked_at_and_ticked_off(marts_settings: Settings) -> None:
     with connect(marts_settings) as conn:
         put_candles(conn, "AAPL", [0, 3.5, 3.6])

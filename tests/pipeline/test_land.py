@@ -103,7 +103,7 @@ def test_objects_hold_no_more_records_and_bytes_than_the_settings_say(make_setti
 def test_an_object_holds_one_hour_of_arrivals(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     one_to_two = datetime(2026, 1, 2, 13, 59, 59, 999000, tzinfo=UTC)
     records = [Record(str(n), one_to_two + timedelta(milliseconds=n), "AAPL", quote(n).to_json()) for n in (0, 1, 2)]
-    monkeypatch.setattr(consumer, "read_batch", lambda *_: Batch(records, 0, closed=False))
+    monkeypatch.setattr(consumer, "read_batch", lambda *_, **__: Batch(records, 0, closed=False))
     assert land(settings).objects == 2
     shard = f"{settings.stream}-shardId-000000000000"
     assert keys(settings) == [
@@ -124,7 +124,7 @@ def test_a_child_waits_until_its_parent_is_read_to_the_end(settings: Settings, m
     pages = {"parent": [Batch([], 900, False), Batch([], 0, True)], "child": [Batch([], 0, False)]}
     seen: list[str] = []
 
-    def read_batch(kinesis: object, stream: str, shard: str, *_: object) -> Batch:
+    def read_batch(kinesis: object, stream: str, shard: str, *_: object, **__: object) -> Batch:
         seen.append(shard)
         return pages[shard].pop(0)
 

@@ -15,13 +15,21 @@ NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
 
 
 def outcome(
-    conn: psycopg.Connection, step: str, ended: float, seconds: float, run: str, *, ok: bool = True, accepted: int = 1
+    conn: psycopg.Connection,
+    step: str,
+    ended: float,
+    seconds: float,
+    run: str,
+    *,
+    ok: bool = True,
+    accepted: int = 1,
+    lane: str | None = None,
 ) -> None:
     """A step that ended so many seconds after NOW and took so many; an audit accepted so many loads."""
     conn.execute(
         "insert into ops.outcomes (step, at, seconds, run_id, ok, detail) "
-        "values (%s, %s, %s, %s, %s, jsonb_build_object('accepted', %s::int))",
-        [step, NOW + timedelta(seconds=ended), seconds, run, ok, accepted if step == "audit" else None],
+        "values (%s, %s, %s, %s, %s, jsonb_strip_nulls(jsonb_build_object('accepted', %s::int, 'lane', %s::text)))",
+        [step, NOW + timedelta(seconds=ended), seconds, run, ok, accepted if step == "audit" else None, lane],
     )
 
 
@@ -38,6 +46,18 @@ def test_a_cycle_is_from_the_beginning_of_its_pull_to_the_end_of_its_notify(sett
         outcome(conn, "notify", ended=16, seconds=1, run="asset__1")
         found = pace(conn, NOW + timedelta(minutes=1))
     assert found == Pace(cycles=1, last=15.0, p50=15.0, p95=15.0)
+
+
+def test_a_slice_of_history_is_no_cycles_transform(settings: Settings) -> None:
+    """It began when the loads were being accepted, and took none of them: the live batch after it did."""
+    with connect(settings) as conn:
+        outcome(conn, "pull", ended=3, seconds=2, run="scheduled__1")
+        outcome(conn, "audit", ended=5, seconds=1, run="scheduled__1")
+        outcome(conn, "transform", ended=9, seconds=4.5, run="asset__1", lane="history")
+        outcome(conn, "transform", ended=12, seconds=3, run="asset__1", lane="live")
+        outcome(conn, "notify", ended=14, seconds=1, run="asset__1")
+        outcome(conn, "transform", ended=16, seconds=4, run="asset__2", lane="history")
+        assert pace(conn, NOW + timedelta(minutes=1)) == Pace(cycles=1, last=13.0, p50=13.0, p95=13.0)
 
 
 def test_an_interval_in_which_nothing_came_is_no_cycle(settings: Settings) -> None:

@@ -11,7 +11,10 @@ import pytest
 
 from include.errors import MartsRejectedError
 from include.pipeline.audit import audit
+from include.quality import marts
 from include.quality.marts import MartsAudit, audit_marts
+from include.quality.predicates import breaks
+from include.quality.suites import rules_of
 from include.settings import Settings
 from include.transform.batch import open_batch
 from include.transform.runner import build_changed
@@ -43,7 +46,7 @@ def template_built(servers: Servers, template_marts: str) -> str:
             ],
         )
         audit(settings, now=NOON)
-        open_batch(conn)
+        open_batch(conn, 1000)
     build_changed(settings)
     return name
 
@@ -143,3 +146,47 @@ def test_candles_outside_the_batch_are_not_looked_at(built: Settings) -> None:
             "insert into marts.candles_1m ({0}, candle_start, high) "
             "select {0}, candle_start - interval '1 day', -1 from marts.candles_1m").format(listed))  # fmt: skip
     assert audit_marts(built, now=NOON).candles == 8
+
+
+CANDLE = {"open": 2.0, "high": 4.0, "low": 1.0, "close": 3.0, "volume": 5.0}
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{}, {"open": None}, {"high": None}, {"low": None}, {"close": None}, {"volume": None}, {"low": 0.0}, {"low": -1.0},
+     {"high": 0.5}, {"high": 2.5}, {"open": 0.5}, {"open": 5.0}, {"close": 0.5}, {"close": 4.5}, {"volume": -1.0},
+     {"volume": float("inf")}, {"low": float("inf")}],
+    ids=str,
+)  # fmt: skip
+def test_the_database_finds_what_great_expectations_finds(settings: Settings, wrong: dict[str, float | None]) -> None:
+    import pandas as pd
+
+    from include.quality.engine import check
+
+    candle = CANDLE | wrong
+    with connect(settings) as conn:
+        columns = ", ".join(f"%({name})s::float8 as {name}" for name in CANDLE)
+        row_rules = [one for one in rules_of("candle") if one.level == "row"]
+        found = {
+            one.name
+            for one in row_rules
+            if conn.execute(f"select 1 from (select {columns}) as candle where {breaks(one)}", candle).fetchone()
+        }
+    key = {"candle": "a", "resolution": "1m", "symbol": "A", "source": "s", "candle_start": NOON}
+    frame = pd.DataFrame([key | candle]).astype(dict.fromkeys(CANDLE, "float64"))
+    assert found == {failure.rule.name for failure in check("candle", "candles", frame, "candle", {}).failures}
+    assert bool(found) == (wrong not in ({}, {"volume": None}))
+
+
+def test_of_a_large_batch_great_expectations_gets_what_is_wrong_and_a_sample(
+    built: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(marts, "_SHOWN", 1)
+    assert audit_marts(built, now=NOON).candles == 8
+    after(built, "update marts.candles_1m set open = -1, low = -1 where source = 'replay' and symbol = 'BTC-USD'")
+    with pytest.raises(MartsRejectedError, match=r"low_is_positive .+: BTC-USD replay 1m 2026-03-02 12:00: -1"):
+        audit_marts(built, now=NOON)
+    assert (
+        "8 candles and 6 rows of 3 loads checked; of the candles"
+        in (built.home / "data_docs" / "marts" / "1-3.html").read_text()
+    )

@@ -5,7 +5,7 @@ import psutil
 import pytest
 
 from include.settings import Settings
-from include.stack.airflow import DAGS, url
+from include.stack.airflow import DAGS, HISTORY_DAGS, url
 from include.stack.layout import Layout
 from include.stack.secrets import load_secrets
 from include.stack.status import read_status
@@ -17,7 +17,8 @@ pytestmark = [pytest.mark.airflow, pytest.mark.stack, pytest.mark.timeout(600)]
 def test_after_up_every_dag_ran_and_all_processes_are_healthy(platform: Settings) -> None:
     found = read_status(platform)
     assert {process.name: process.state for process in found.processes if process.state != "RUNNING"} == {}
-    assert sorted(found.runs) == sorted(DAGS)
+    assert sorted(found.runs) == sorted((*DAGS, *HISTORY_DAGS))
+    assert all(found.runs[dag_id] for dag_id in DAGS)
     assert found.newest_candle is not None
     assert found.lag is not None
 

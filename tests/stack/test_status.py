@@ -181,8 +181,12 @@ def test_unsent_alerts_and_rejected_loads_are_counted(marts_settings: Settings, 
             " values ('k', 's', 'b', now() - interval '1 hour')"
         )
         conn.execute("insert into ops.loads (origin, state, is_live, read_count) values ('o', 'rejected', true, 1)")
+        conn.execute(
+            "insert into marts.alerts (alert_key, rule, category, severity, message, state)"
+            " select n, 'zscore', 'market', 'warning', 'm', 'history' from generate_series(1, 1234) as n"
+        )
     found = read_status(marts_settings)
-    assert (found.unsent_alerts, found.rejected_loads) == (1, 1)
+    assert (found.unsent_alerts, found.alerts_too_old, found.rejected_loads) == (1, 1234, 1)
     assert found.health == "degraded"
     assert any("quantstream loads list --state rejected" in problem for problem in found.problems)
     assert any("1 alerts are unsent" in problem for problem in found.problems)
@@ -280,6 +284,7 @@ def test_the_command_shows_all_of_it(
         lag=Lag(NOW, 12, 3.0, 4), exchanges=[Exchange("XNYS", False, NOW), Exchange("24/7", True, None)],
         vendors=[VendorState("yahoo", "open", NOW, NOW, "it hangs", 3, 60, 40, None)],
         collectors=[Collector("binance", NOW, True, 1200, None)], missing=[Gap("yahoo", NOW, NOW, 7)],
+        unsent_alerts=5, alerts_too_old=1234,
     )  # fmt: skip
     monkeypatch.setattr(status, "read_status", lambda settings: found)
     monkeypatch.setenv("COLUMNS", "200")
@@ -300,6 +305,7 @@ def test_the_command_shows_all_of_it(
             "binance    2026-03-02 12:10:30 UTC, 0:00:00 ago  1,200 trades",
             "12 records, 0:00:03 behind (landing of 12:10:30 UTC, 4 shards)",
             "11.0 s; median 9.0 s, 95 of 100 within 23.4 s",
+            "5 (written down, too old to send: 1,234)",
             "7 in the last 24 hours",
         ):
             assert line in shown

@@ -65,15 +65,22 @@ def close(source: str, clock: str, price: Any, **fields: Any) -> Event:
     return event("bar", fields.pop("symbol", "AAPL"), at(clock), payload, source=source, **fields)
 
 
-def accept(conn: psycopg.Connection, events: Iterable[Event], complete_until: dict[str, datetime] | None = None) -> int:
+def accept(
+    conn: psycopg.Connection,
+    events: Iterable[Event],
+    complete_until: dict[str, datetime] | None = None,
+    *,
+    is_live: bool = True,
+) -> int:
     """One accepted load of these events, with the watermarks that come with it; the load's id."""
     rows = list(events)
+    times = sorted(one.event_time for one in rows) or [None]
     watermarks = {source: iso(until) for source, until in (complete_until or {}).items()}
     with lease(conn, "audit", seconds=60) as held, conn.transaction():
         inserted = conn.execute(
-            "insert into ops.loads (origin, is_live, read_count, complete_until) values (%s, true, %s, %s::jsonb) "
-            "returning load_id",
-            [f"test/{uuid.uuid4()}", len(rows), orjson.dumps(watermarks).decode()],
+            "insert into ops.loads (origin, is_live, read_count, complete_until, first_event_at, last_event_at) "
+            "values (%s, %s, %s, %s::jsonb, %s, %s) returning load_id",
+            [f"test/{uuid.uuid4()}", is_live, len(rows), orjson.dumps(watermarks).decode(), times[0], times[-1]],
         ).fetchone()
         load_id = int(inserted[0])  # type: ignore[index]
         with conn.cursor().copy(

@@ -97,6 +97,49 @@ def test_any_delivery_ends_in_the_marts_of_a_full_refresh(
         assert snapshot(conn) == piecewise, "delivered in order, as one load"
 
 
+@st.composite
+def days_of_history(draw: st.DrawFn) -> list[list[Event]]:
+    """Days of two symbols in any order, some of them short or left out, several of them at once or in two parts."""
+    chance = draw(st.randoms(use_true_random=True))
+    days = []
+    for number in range(6):
+        length = draw(st.sampled_from([0, 2, 13, 30]))
+        start = DAY + timedelta(days=number, hours=draw(st.sampled_from([0, 12])))
+        minutes = sorted(chance.sample(range(45), length)) if draw(st.booleans()) else list(range(length))
+        days.append([
+            event("bar", symbol, start + timedelta(minutes=minute), {"resolution": "1m", "volume": 10,
+                  **dict.fromkeys(("open", "high", "low", "close"), chance.randrange(90, 110))})
+            for minute in minutes for symbol in ("AAPL", "BTC-USD")
+        ])  # fmt: skip
+    parts = [part for one in days for part in ((one[::2], one[1::2]) if draw(st.booleans()) else (one,))]
+    chance.shuffle(parts)
+    loads: list[list[Event]] = []
+    for part in parts:
+        if loads and draw(st.sampled_from([False, False, True])):
+            loads[-1] += part
+        else:
+            loads.append(part)
+    return loads
+
+
+@settings(
+    max_examples=4, deadline=None, derandomize=True, phases=[Phase.explicit, Phase.generate],
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)  # fmt: skip
+@given(loads=days_of_history())
+def test_days_below_between_and_above_what_is_there_end_in_the_marts_of_a_full_refresh(
+    marts_settings: Settings, loads: list[list[Event]]
+) -> None:
+    with connect(marts_settings) as conn:
+        forget(conn)
+        for load in loads:
+            accept(conn, load, {"replay": DAY + timedelta(days=9)})
+            build(marts_settings)
+        piecewise = snapshot(conn)
+        rebuild(marts_settings)
+        assert snapshot(conn) == piecewise
+
+
 def by_time(one: Event) -> tuple[Any, ...]:
     return one.event_time, one.symbol, one.source, one.vendor_id, one.received_at
 

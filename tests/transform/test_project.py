@@ -37,12 +37,17 @@ def layer(unique_id: str) -> str:
     return "source" if unique_id.startswith("source.") else manifest().nodes[unique_id].fqn[1]
 
 
+# What changes in a series, and what is missing in it, is known only once its candles are made.
+READS_A_MART = {("int_changed_spans", "candles_1m"), ("int_silences", "candles_1m")}
+
+
 def test_each_layer_reads_only_what_is_before_it() -> None:
     assert {layer(model.unique_id) for model in models()} == set(MAY_READ)
     for model in models():
         here = layer(model.unique_id)
         for read in model.depends_on.nodes:
-            assert layer(read) in MAY_READ[here], f"{model.name} ({here}) reads {read}"
+            named = (model.name, read.rsplit(".", 1)[-1])
+            assert layer(read) in MAY_READ[here] or named in READS_A_MART, f"{model.name} ({here}) reads {read}"
 
 
 def test_models_are_named_after_their_layer() -> None:

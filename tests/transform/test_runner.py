@@ -11,19 +11,21 @@ import pytest
 from include.errors import NotRunningError, TransformError
 from include.settings import Settings
 from include.transform import project
-from include.transform.runner import BuildResult, NodeResult, build_all, build_changed
+from include.transform.runner import BuildResult, NodeResult, build_all, build_changed, build_selected
 from include.warehouse.db import connect
 from tests.transform.events import accept, quote
 from tests.transform.marts import TABLES, build, rows, snapshot
 
 TABLE_MODELS = [
-    "candles_1m", "candles_5m", "indicators_1m", "int_changed_minutes", "quotes", "source_divergence", "trades",
+    "candles_1m", "candles_5m", "indicators_1m", "int_changed_ranges", "quotes", "source_divergence", "trades",
 ]  # fmt: skip
 
 
 def test_an_empty_warehouse_gets_all_views_and_tables(settings: Settings) -> None:
     built = build_all(settings)
-    assert {"stg_simulator__quote", "int_changed_symbols", *TABLES} <= {node.name for node in built.nodes}
+    assert {"stg_simulator__quote", "int_changed_minutes", "int_changed_spans", *TABLES} <= {
+        node.name for node in built.nodes
+    }
     with connect(settings) as conn:
         assert rows(conn, "select count(*) > 20 from marts.instruments") == [(True,)]
         assert snapshot(conn)["latest_quotes"] == []
@@ -49,7 +51,7 @@ def test_what_did_not_change_is_not_written_again(marts_settings: Settings) -> N
         accept(conn, [quote("AAPL", f"10:0{minute}", 10) for minute in range(5)])
         build_changed(marts_settings)
         again = {node.name: node.rows for node in build_changed(marts_settings).nodes}
-    marts = [name for name in TABLE_MODELS if name != "int_changed_minutes"]
+    marts = [name for name in TABLE_MODELS if name != "int_changed_ranges"]
     assert {name: again[name] for name in marts} == dict.fromkeys(marts, 0)
 
 
@@ -78,6 +80,26 @@ def test_the_project_is_parsed_once_and_again_when_a_file_changed(
     names = {node.name for node in build_changed(marts_settings).nodes}
     assert "latest_quotes" in names, "after an upgrade everything is built"
     assert "latest_quotes" not in {node.name for node in build_changed(marts_settings).nodes}
+
+
+def test_a_model_on_demand_is_built_with_everything_or_when_it_is_named(
+    marts_settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(project, "PROJECT", Path(shutil.copytree(project.PROJECT, tmp_path / "dbt")))
+    model = project.PROJECT / "models" / "marts" / "asked_for.sql"
+    model.write_text(
+        "{{ config(materialized='incremental', tags=['on_demand'], post_hook='{{ fence() }}') }}\nselect 1 as number"
+    )
+
+    def built(result: BuildResult) -> dict[str, int | None]:
+        return {node.name: node.rows for node in result.nodes if node.name == "asked_for"}
+
+    assert built(build_changed(marts_settings)) == {"asked_for": 1}, "after an upgrade everything is built"
+    assert built(build_changed(marts_settings)) == {}
+    again = build_selected(marts_settings, ["asked_for"])
+    assert [(node.name, node.rows) for node in again.nodes] == [("asked_for", 1)] and again.loads == ()
+    with pytest.raises(TransformError, match="was taken over"):
+        build_selected(marts_settings, ["asked_for"], epoch=1)
 
 
 def test_a_project_that_cannot_be_read_is_said_with_its_place(

@@ -92,9 +92,9 @@ def test_a_build_that_died_between_two_models_forgets_no_candle_that_became_fina
         accept(conn, [close("yahoo", "10:00", 10)])
         build(live)
         accept(conn, [], {"yahoo": at("10:01")})
-        loads = open_batch(conn)
+        loads = open_batch(conn, 1000)
         with pytest.raises(TransformError, match="indicators_follow_the_candles"):
-            _build(live, ["--select", "int_changed_minutes", "candles_1m"], check="changed", epoch=0, loads=loads)
+            _build(live, ["--select", "int_changed_ranges", "candles_1m"], check="changed", epoch=0, loads=loads)
         build(live)
         assert rows(conn, SERIES) == [("10:00", "yahoo", 10, False, True)]
         assert rows(conn, QUEUE) == [("AAPL", "10:00")]

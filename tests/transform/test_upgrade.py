@@ -7,7 +7,9 @@ from collections.abc import Callable
 import psycopg
 import pytest
 
+from include.errors import TransformError
 from include.settings import Settings
+from include.transform.instruments import OUTDATED, remember
 from include.warehouse.db import connect
 from include.warehouse.migrate import migrate
 from tests.transform.events import accept, at, close, event
@@ -45,6 +47,8 @@ select symbol, candle_start, source, close::double precision as close, volume::d
 from marts.candles_1m;
 create unique index on marts.indicators_1m (symbol, candle_start);
 create table intermediate.int_changed_minutes (source text, symbol text, candle_start timestamptz);
+create view intermediate.int_changed_symbols as
+select symbol, min(candle_start) as from_candle from intermediate.int_changed_minutes group by symbol;
 insert into ops.built_from values ('dbt', 'an older one'), ('indicators', 'current');
 insert into ops.instruments values ('AAPL', 'equity', 'USD', 'XNYS', 'simulator');
 """
@@ -87,3 +91,28 @@ def test_the_next_transform_makes_the_marts_anew_where_their_columns_changed(old
         assert rows(conn, "select primary_source, fallbacks from marts.instruments where symbol = 'AAPL'") == [
             ("yahoo", ["polygon", "alphavantage"])
         ]
+
+
+def test_what_a_build_that_died_before_the_upgrade_had_found_is_made_after_it(old: Settings) -> None:
+    with connect(old) as conn:
+        conn.execute(  # an older build made the candle final, and died before it made the indicators
+            "insert into intermediate.int_changed_minutes values ('simulator', 'AAPL', '2026-03-02T10:00Z'); "
+            "update marts.indicators_1m set is_final = false; alter table marts.indicators_1m add is_fallback boolean"
+        )
+        migrate(old)
+        accept(conn, [])
+        with pytest.raises(TransformError, match="indicators_1m"):  # not outdated, and yet of other columns
+            remember(conn, "indicators", "current")
+            remember(conn, "divergence", str(old.divergence_basis_points))
+            build(old)
+        assert rows(conn, "select symbol, candle_start from intermediate.int_changed_minutes") == [
+            ("AAPL", at("10:00"))
+        ]
+        remember(conn, "indicators", OUTDATED)
+        build(old)
+        assert rows(conn, "select is_final from marts.indicators_1m") == [(True,)]
+        assert rows(conn, "select table_name, table_type from information_schema.tables where table_schema = "
+                    "'intermediate' and table_name like 'int_changed_%' order by 1") == [
+            ("int_changed_minutes", "VIEW"), ("int_changed_ranges", "BASE TABLE"), ("int_changed_spans", "VIEW"),
+        ]  # fmt: skip
+        assert rows(conn, "select * from intermediate.int_changed_minutes") == []

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from include.alerts import Alert
 from include.settings import Settings
-from include.warehouse.alerts import count_unsent, insert_alerts, mark_failed, mark_sent, unsent
+from include.warehouse.alerts import (
+    Written,
+    count_too_old,
+    count_unsent,
+    insert_alerts,
+    mark_failed,
+    mark_sent,
+    unsent,
+    withdraw_alerts,
+)
 from include.warehouse.db import connect
 
 pytestmark = pytest.mark.stack
@@ -19,8 +28,8 @@ ALERT = Alert("zscore", "market", "warning", "first words", "AAPL", datetime(202
 def test_a_known_key_is_left_as_it_is(settings: Settings) -> None:
     other = replace(ALERT, symbol="MSFT")
     with connect(settings) as conn, conn.transaction():
-        assert insert_alerts(conn, [ALERT, ALERT]) == 1
-        assert insert_alerts(conn, [replace(ALERT, message="other words"), other]) == 1
+        assert insert_alerts(conn, [ALERT, ALERT]) == Written(new=1)
+        assert insert_alerts(conn, [replace(ALERT, message="other words"), other]) == Written(new=1)
         assert conn.execute("select symbol, message from marts.alerts order by symbol").fetchall() == [
             ("AAPL", "first words"),
             ("MSFT", "first words"),
@@ -30,7 +39,7 @@ def test_a_known_key_is_left_as_it_is(settings: Settings) -> None:
 
 def test_no_alerts_are_nothing_to_do(settings: Settings) -> None:
     with connect(settings) as conn, conn.transaction():
-        assert insert_alerts(conn, []) == 0
+        assert insert_alerts(conn, []) == Written()
 
 
 def test_without_the_callers_transaction_it_refuses(settings: Settings) -> None:
@@ -68,3 +77,52 @@ def test_sent_and_failed_rows_are_marked_in_both_tables(settings: Settings) -> N
             ("MSFT", "new", None, None, 1, "SNS is down"),
         ]
         assert (count_unsent(conn), unsent(conn, after=two.outbox_id)) == (1, [])
+
+
+def test_alerts_of_old_candles_are_written_down_and_sent_to_nobody(settings: Settings) -> None:
+    old, edge = replace(ALERT, symbol="OLD"), ALERT.candle_start
+    assert edge is not None
+    recent = replace(ALERT, symbol="RECENT", candle_start=edge + timedelta(minutes=1))
+    ours = Alert("load_rejected", "operations", "critical", "about us, and now", candle_start=edge)
+    with connect(settings) as conn, conn.transaction():
+        written = insert_alerts(conn, [old, recent, ours], send_from=edge + timedelta(minutes=1))
+        assert written == Written(new=3, too_old=1)
+        assert conn.execute("select symbol, rule, state from marts.alerts order by message, symbol").fetchall() == [
+            (None, "load_rejected", "new"),
+            ("OLD", "zscore", "history"),
+            ("RECENT", "zscore", "new"),
+        ]
+        assert [row.alert_key for row in unsent(conn)] == [recent.key, ours.key]
+        assert (count_unsent(conn), count_too_old(conn)) == (2, 1)
+
+
+def test_what_nobody_was_told_takes_new_values_and_what_was_told_does_not(settings: Settings) -> None:
+    told, untold = replace(ALERT, symbol="TOLD"), replace(ALERT, symbol="UNTOLD")
+    with connect(settings) as conn, conn.transaction():
+        insert_alerts(conn, [told])
+        insert_alerts(conn, [untold], send_from=datetime(2026, 2, 1, tzinfo=UTC))
+        again = [replace(one, message="second words", value=4.5) for one in (told, untold)]
+        assert insert_alerts(conn, again, send_from=datetime(2026, 2, 1, tzinfo=UTC)) == Written()
+        assert conn.execute("select symbol, state, message, value from marts.alerts order by symbol").fetchall() == [
+            ("TOLD", "new", "first words", 3.5),
+            ("UNTOLD", "history", "second words", 4.5),
+        ]
+
+
+def test_what_nobody_was_told_is_withdrawn_where_it_no_longer_holds(settings: Settings) -> None:
+    def one(minute: int, rule: str = "zscore", symbol: str = "AAPL") -> Alert:
+        return replace(ALERT, rule=rule, symbol=symbol, candle_start=datetime(2026, 1, 2, 9, minute, tzinfo=UTC))
+
+    found, gone, told, before, after, other_rule, other_symbol = (
+        one(1), one(2), one(3), one(0), one(10), one(4, rule="change"), one(5, symbol="MSFT")
+    )  # fmt: skip
+    span = ("AAPL", datetime(2026, 1, 2, 9, 1, tzinfo=UTC), datetime(2026, 1, 2, 9, 10, tzinfo=UTC))
+    with connect(settings) as conn, conn.transaction():
+        insert_alerts(conn, [told])
+        old = [found, gone, before, after, other_rule, other_symbol]
+        insert_alerts(conn, old, send_from=datetime(2026, 2, 1, tzinfo=UTC))
+        assert withdraw_alerts(conn, ["zscore"], [], []) == 0
+        assert withdraw_alerts(conn, ["zscore"], [span], [found.key]) == 1
+        left = {key for (key,) in conn.execute("select alert_key from marts.alerts")}
+        assert left == {one.key for one in (found, told, before, after, other_rule, other_symbol)}
+        assert withdraw_alerts(conn, ["zscore"], [(*span[:2], None)], []) == 2  # without an end: `after` too

@@ -11,6 +11,7 @@ import pytest
 
 from include.errors import BalanceError, FencedError, LedgerError
 from include.settings import Settings
+from include.warehouse import ledger
 from include.warehouse.db import connect
 from include.warehouse.leases import Lease, lease
 from include.warehouse.ledger import Accepted, BadRow, accept, landed_loads, loads, reject
@@ -83,6 +84,24 @@ def test_a_repeat_inside_a_load_and_across_loads_keeps_one_row_with_the_latest_d
     assert market(conn) == [("AAPL", "190", later, newer)]
 
 
+def test_a_row_that_somebody_brings_in_the_meantime_is_a_repeat(
+    conn: psycopg.Connection, held: Lease, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    later = NOON + timedelta(seconds=5)
+    first = add_load(conn, [quote("AAPL", 190, at=NOON)])
+    again = add_load(conn, [quote("AAPL", 189, at=NOON), quote("AAPL", 190, at=NOON, received_at=later)])
+    accept(conn, held, first)
+    monkeypatch.setattr(ledger, "_OVERLAPS", "select %(load_id)s < 0")  # when it looked, there was nothing
+    assert accept(conn, held, again) == Accepted(inserted=1, duplicates=1, quarantined=0)
+    assert market(conn) == [("AAPL", "189", NOON, again), ("AAPL", "190", later, again)]
+
+
+def test_history_says_at_once_until_when_a_source_is_complete(conn: psycopg.Connection, held: Lease) -> None:
+    until = {"binance": NOON, "kraken": NOON + timedelta(minutes=1)}
+    accept(conn, held, add_load(conn, [quote("AAPL", 190, at=NOON)], is_live=False, complete_until=until))
+    assert dict(conn.execute("select source, complete_until from ops.watermarks").fetchall()) == until
+
+
 def test_a_revision_is_a_further_row(conn: psycopg.Connection, held: Lease) -> None:
     load = add_load(conn, [quote("AAPL", 190, at=NOON), quote("AAPL", 191, at=NOON)])
     assert accept(conn, held, load) == Accepted(inserted=2, duplicates=0, quarantined=0)
@@ -151,6 +170,12 @@ def test_a_zombie_changes_nothing(conn: psycopg.Connection, held: Lease) -> None
     with pytest.raises(FencedError):
         reject(conn, held, load, [])
     assert [one.state for one in loads(conn)] == ["landed"]
+
+
+def test_only_live_loads_wait_for_the_live_audit(conn: psycopg.Connection) -> None:
+    add_load(conn, [quote("AAPL", 1, at=NOON)], is_live=False)
+    live = add_load(conn, [quote("AAPL", 2, at=NOON)])
+    assert [one.load_id for one in landed_loads(conn)] == [live]
 
 
 def test_loads_are_listed_oldest_first_and_a_limit_keeps_the_newest(conn: psycopg.Connection) -> None:

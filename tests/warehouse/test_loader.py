@@ -96,6 +96,16 @@ def test_a_load_is_complete_until_the_latest_time_each_of_its_sources_says(setti
     ]
 
 
+def test_a_load_knows_when_its_first_and_its_last_event_happened(settings: Settings) -> None:
+    at = [f"2026-01-0{day}T00:00:00Z" for day in (2, 1, 3, 9)]
+    bad = line(event_time=at[3], payload=[])
+    store(settings, *[line(event_time=time) for time in at[:3]], bad)
+    store(settings, bad, origin="raw/none of it is an event")
+    assert rows(settings, "select first_event_at, last_event_at from ops.loads order by load_id") == [
+        (datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 3, tzinfo=UTC)), (None, None),
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("bad", "reason"),
     [

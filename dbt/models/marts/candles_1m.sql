@@ -19,38 +19,28 @@ watermarks as (
 
 changed as (
 
-    select * from {{ ref('int_changed_minutes') }}
+    {{ changed_ranges() }}
 
 ),
 
 combined as (
 
-    select
-        1 as precedence,
-        trade_candles.*
-    from ({{ candles_of_trades() }}) as trade_candles
-
+    select * from ({{ candles_of_trades() }}) as trade_candles
     union all
-
-    select
-        2 as precedence,
-        bar_candles.*
-    from ({{ candles_of_bars() }}) as bar_candles
-
+    select * from ({{ candles_of_bars() }}) as bar_candles
     union all
-
-    select
-        3 as precedence,
-        quote_candles.*
-    from ({{ candles_of_quotes() }}) as quote_candles
+    select * from ({{ candles_of_quotes() }}) as quote_candles
 
 ),
 
+-- trades before bars before quotes; of several bars of a minute the last one
 chosen as (
 
     select distinct on (symbol, candle_start, source) *
     from combined
-    order by symbol, candle_start, source, precedence
+    order by
+        symbol asc, candle_start asc, source asc, precedence asc,
+        event_time desc, length(vendor_id) desc, vendor_id collate "C" desc, received_at desc, payload_hash desc
 
 )
 
@@ -65,7 +55,7 @@ select
     trim_scale(chosen.volume) as volume,
     trim_scale(chosen.vwap) as vwap,
     chosen.trade_count,
-    chosen.basis,
+    (array['trade', 'bar', 'quote'])[chosen.precedence] as basis,
     chosen.session,
     chosen.previous_close,
     coalesce(chosen.candle_start + interval '1 minute' <= watermarks.complete_until, false) as is_final

@@ -9,6 +9,8 @@
     )
 }}
 
+-- depends_on: {{ ref('int_changed_ranges') }}
+
 with
 
 watermarks as (
@@ -17,31 +19,28 @@ watermarks as (
 
 ),
 
-changed_minutes as (
-
-    select * from {{ ref('int_changed_minutes') }}
-
-),
-
 {% if is_incremental() %}
-changed as (
+-- the candles that the changed minutes lie in, and those that have become final meanwhile
+to_be_made as (
 
-    select
-        source,
-        symbol,
-        {{ candle_of('candle_start', 5) }} as candle_start
-    from changed_minutes
+    {{ changed_ranges(minutes=5) }}
 
-    union
+    union all
 
-    -- candles that have become final meanwhile
     select
         kept.source,
         kept.symbol,
-        kept.candle_start
+        kept.candle_start as from_candle,
+        kept.candle_start + interval '5 minutes' as until_candle
     from {{ this }} as kept
     inner join watermarks on kept.source = watermarks.source
     where not kept.is_final and kept.candle_start + interval '5 minutes' <= watermarks.complete_until
+
+),
+
+changed as (
+
+    {{ islands('to_be_made', ['source', 'symbol']) }}
 
 ),
 {% endif %}
@@ -49,9 +48,9 @@ changed as (
 minutes as (
 
     select
-        in_candle.*,
-        {{ candle_of('in_candle.candle_start', 5) }} as five_minutes
-    from {{ rows_of_candles(ref('candles_1m'), 'candle_start', 5) }}
+        in_range.*,
+        {{ candle_of('in_range.candle_start', 5) }} as five_minutes
+    from {{ rows_of_ranges(ref('candles_1m'), 'candle_start') }}
 
 ),
 

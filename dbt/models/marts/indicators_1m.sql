@@ -10,31 +10,31 @@
 }}
 
 {%- set window = var('zscore_window') | int(20) -%}
-{%- set lookback = [20, window] | max %}
+{%- set lookback = [20, window] | max -%}
+{%- set last_n = 'last_20' if window == 20 else 'last_n' %}
 
 with
 
 changed as (
 
-    select * from {{ ref('int_changed_symbols') }}
+    select * from {{ ref('int_changed_spans') }}
 
 ),
 
-series as (
+candidates as (
 
-    select
-        chosen.*,
-        true as is_changed
-    from ({{ chosen_candles() }}) as chosen
+    {{ candidate_candles() }}
 
     {% if is_incremental() %}
     union all
 
     select
         earlier.symbol,
+        earlier.span,
+        {{ utc_day('earlier.candle_start') }} as day,
         earlier.candle_start,
         null as source,
-        null as is_fallback,
+        null as rank,
         earlier.close,
         null as volume,
         null as is_final,
@@ -45,24 +45,14 @@ series as (
 
 ),
 
-day_closes as (
+-- One candle per symbol and minute: the first in the order of the instrument's sources among those that are final, so
+-- that a source which fell silent in the middle of a minute does not hold back the others; without a final one the
+-- first of all. Everything below keeps this order, so that it is sorted once.
+series as (
 
-    select distinct on (symbol, {{ utc_day('candle_start') }})
-        symbol,
-        {{ utc_day('candle_start') }} as day,
-        close
-    from series
-    order by symbol, {{ utc_day('candle_start') }}, candle_start desc
-
-),
-
-previous_days as (
-
-    select
-        symbol,
-        day,
-        lag(close) over (partition by symbol order by day) as close
-    from day_closes
+    select distinct on (symbol, span, day, candle_start) *
+    from candidates
+    order by symbol asc, span asc, day asc, candle_start asc, is_final desc, rank asc
 
 ),
 
@@ -71,34 +61,34 @@ windowed as (
     select
         *,
         lag(close) over series_order as close_before,
-        count(*) over last_5 as count_5,
+        row_number() over series_order as number,
         avg(close) over last_5 as mean_5,
-        count(*) over last_20 as count_20,
         avg(close) over last_20 as mean_20,
-        count(*) over last_n as count_n,
-        avg(close) over last_n as mean_n,
+        avg(close) over {{ last_n }} as mean_n,
         -- exactly 0 where nothing moved: the sum of squares may leave a rounding error
-        case when max(close) over last_n > min(close) over last_n then stddev_pop(close) over last_n else 0 end as std_n
+        case
+            when max(close) over {{ last_n }} > min(close) over {{ last_n }} then stddev_pop(close) over {{ last_n }}
+            else 0
+        end as std_n
     from series
     window
-        series_order as (partition by symbol order by candle_start),
-        last_5 as (partition by symbol order by candle_start rows between 4 preceding and current row),
-        last_20 as (partition by symbol order by candle_start rows between 19 preceding and current row),
-        last_n as (partition by symbol order by candle_start rows between {{ window - 1 }} preceding and current row)
+        series_order as (partition by symbol, span order by day, candle_start),
+        last_5 as (series_order rows between 4 preceding and current row),
+        last_20 as (series_order rows between 19 preceding and current row),
+        last_n as (series_order rows between {{ window - 1 }} preceding and current row)
 
 ),
 
 compared as (
 
     select
-        windowed.*,
-        coalesce(windowed.vendor_previous_close, previous_days.close) as previous_close
+        *,
+        coalesce(
+            vendor_previous_close,
+            -- the close before the first candle of a day is that of the day before
+            first_value(close_before) over (partition by symbol, span, day order by candle_start)
+        ) as previous_close
     from windowed
-    left join previous_days
-        on
-            windowed.symbol = previous_days.symbol
-            and {{ utc_day('windowed.candle_start') }} = previous_days.day
-    where windowed.is_changed
 
 )
 
@@ -106,16 +96,17 @@ select
     symbol,
     candle_start,
     source,
-    is_fallback,
+    rank > 1 as is_fallback,
     close,
     volume,
     is_final,
     close / nullif(close_before, 0) - 1 as return,
     previous_close,
     (close / nullif(previous_close, 0) - 1) * 100 as change_percent,
-    case when count_5 = 5 then mean_5 end as sma_5,
-    case when count_20 = 20 then mean_20 end as sma_20,
-    case when count_n = {{ window }} then mean_n end as rolling_mean,
-    case when count_n = {{ window }} then std_n end as rolling_std,
-    case when count_n = {{ window }} then (close - mean_n) / nullif(std_n, 0) end as zscore
+    case when number >= 5 then mean_5 end as sma_5,
+    case when number >= 20 then mean_20 end as sma_20,
+    case when number >= {{ window }} then mean_n end as rolling_mean,
+    case when number >= {{ window }} then std_n end as rolling_std,
+    case when number >= {{ window }} then (close - mean_n) / nullif(std_n, 0) end as zscore
 from compared
+where is_changed

@@ -16,20 +16,15 @@ with
 {% if is_incremental() %}
 changed as (
 
-    select distinct
-        symbol,
-        event_time,
-        source
-    from {{ ref('int_quotes__unioned') }}
-    where is_accepted and {{ in_batch() }}
+    {{ batch_ranges(ref('int_quotes__unioned')) }}
 
 ),
 {% endif %}
 
 events as (
 
-    select in_key.*
-    from {{ rows_of_keys(ref('int_quotes__unioned')) }}
+    select in_range.*
+    from {{ rows_of_ranges(ref('int_quotes__unioned'), 'event_time', condition='is_accepted') }}
 
 ),
 

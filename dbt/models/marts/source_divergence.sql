@@ -9,17 +9,9 @@
     )
 }}
 
+-- depends_on: {{ ref('int_changed_ranges') }}
+
 with
-
-changed as (
-
-    select distinct
-        symbol,
-        candle_start
-    from {{ ref('int_changed_minutes') }}
-    where {{ is_live('source') }}
-
-),
 
 candles as (
 
@@ -28,24 +20,32 @@ candles as (
 
 ),
 
+{% if is_incremental() %}
+-- the changed ranges in which two live sources or more have candles
+changed as (
+
+    select ranges.*
+    from ({{ changed_ranges(keys=['symbol'], condition=is_live('source')) }}) as ranges
+    where (
+        select min(candles.source) < max(candles.source)
+        from candles
+        where
+            candles.symbol = ranges.symbol
+            and candles.candle_start >= ranges.from_candle
+            and candles.candle_start < ranges.until_candle
+    )
+
+),
+{% endif %}
+
 closes as (
 
     select
-        in_minute.symbol,
-        in_minute.candle_start,
-        in_minute.source,
-        in_minute.close::double precision as close
-    {% if is_incremental() -%}
-    from changed
-    inner join lateral (
-        select candles.*
-        from candles
-        where candles.symbol = changed.symbol and candles.candle_start = changed.candle_start
-        offset 0
-    ) as in_minute on true
-    {%- else -%}
-    from candles as in_minute
-    {%- endif %}
+        in_range.symbol,
+        in_range.candle_start,
+        in_range.source,
+        in_range.close::double precision as close
+    from {{ rows_of_ranges('candles', 'candle_start', source=false) }}
 
 ),
 

@@ -1,37 +1,28 @@
 {#
-    One query for all that a table must hold: a unique key, required values, a symbol that is an instrument, and rules of its own.
-    Each is a column named after what is assumed; a failing row shows which one is false.
+    All that a table must hold: a unique key, required values, a symbol that is an instrument, and rules of its own. Each is a
+    column named after what is assumed; a failing row shows which one is false.
 
-    With `time` the test looks at the rows that the batch changed (the candles of `minutes` minutes that they lie in; with
-    `rest_of_symbol` everything after them), unless the variable `check` is `all`.
+    With `time` the test looks at the rows in the ranges that the batch changed (the candles of `minutes` minutes; with `spans`
+    the spans of each symbol's series), unless the variable `check` is `all`.
 #}
-{% test sound(model, key, required, rules={}, time=none, minutes=1, rest_of_symbol=false) %}
+{% test sound(model, key, required, rules={}, time=none, minutes=1, spans=false) %}
+
+{%- set assumed = ['required_values_are_there', 'symbol_is_an_instrument'] + (rules | list) %}
 
 with
 
 {% if time and var('check') == 'changed' %}
-{% if rest_of_symbol %}
 changed as (
 
-    select
-        symbol,
-        from_candle as candle_start
-    from {{ ref('int_changed_symbols') }}
+    {% if spans -%}
+    select * from {{ ref('int_changed_spans') }}
+    {%- else -%}
+    {{ changed_ranges(minutes=minutes) }}
+    {%- endif %}
 
 ),
-{% else %}
-changed as (
 
-    select distinct
-        source,
-        symbol,
-        {{ candle_of('candle_start', minutes) }} as candle_start
-    from {{ ref('int_changed_minutes') }}
-
-),
-{% endif %}
-
-looked_at as (
+looked_at as not materialized (
 
     select in_question.*
     from changed
@@ -40,9 +31,9 @@ looked_at as (
         from {{ model }} as changed_rows
         where
             changed_rows.symbol = changed.symbol
-            and changed_rows.{{ time }} >= changed.candle_start
-            {% if not rest_of_symbol -%}
-            and changed_rows.{{ time }} < changed.candle_start + interval '{{ minutes }} minutes'
+            and changed_rows.{{ time }} >= changed.from_candle
+            and changed_rows.{{ time }} < changed.until_candle
+            {% if not spans -%}
             and changed_rows.source = changed.source
             {%- endif %}
         offset 0
@@ -50,7 +41,7 @@ looked_at as (
 
 ),
 {% else %}
-looked_at as (
+looked_at as not materialized (
 
     select * from {{ model }}
 
@@ -61,22 +52,33 @@ judged as (
 
     select
         {{ key | join(', ') }},
-        count(*) over (partition by {{ key | join(', ') }}) = 1 as key_is_unique,
+        true as key_is_unique,
         num_nulls({{ (key + required) | join(', ') }}) = 0 as required_values_are_there,
-        exists (
-            select 1 from {{ ref('instruments') }} as instruments where instruments.symbol = looked_at.symbol
-        ) as symbol_is_an_instrument
+        symbol in (select instruments.symbol from {{ ref('instruments') }} as instruments) as symbol_is_an_instrument
         {%- for name, rule in rules.items() %},
         coalesce({{ rule }}, true) as {{ name }}
         {%- endfor %}
     from looked_at
 
+),
+
+repeated as (
+
+    select
+        {{ key | join(', ') }},
+        false as key_is_unique
+        {%- for name in assumed %},
+        null::boolean as {{ name }}
+        {%- endfor %}
+    from looked_at
+    group by {{ key | join(', ') }}
+    having count(*) > 1
+
 )
 
 select * from judged
-where not (
-    key_is_unique and required_values_are_there and symbol_is_an_instrument
-    {%- for name in rules %} and {{ name }}{% endfor %}
-)
+where not ({{ assumed | join(' and ') }})
+union all
+select * from repeated
 
 {% endtest %}

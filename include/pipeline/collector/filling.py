@@ -23,7 +23,6 @@ from include.pipeline.collector.intake import SETTLE_SECONDS, CatchUp, Intake, M
 from include.settings import Settings
 from include.sources import make
 from include.sources.base import Batch, Rejected, Source
-from include.sources.gate import Limits
 from include.warehouse.vendors import VendorGate
 
 log = logging.getLogger(__name__)
@@ -116,11 +115,9 @@ class Filling:
         self, window: Window, instruments: Sequence[Instrument], first: int | None
     ) -> tuple[list[Event], list[Rejected], str | None]:
         source = make(self.exchange, self.settings)
-        own = self.settings.vendor_budgets.get(self.exchange)
-        budget = source.limits.but(Limits.parse(own)) if own else source.limits
         events: list[Event] = []
         rejected: list[Rejected] = []
-        with VendorGate(self.settings, self.exchange, budget, priority="history", patience=_PATIENCE) as gate:
+        with VendorGate(self.settings, self.exchange, source.budget, priority="history", patience=_PATIENCE) as gate:
             source.gate = gate
             try:
                 for batch in _batches(source, window, instruments, first):

@@ -1,0 +1,134 @@
+"""What may go after its time: raw events whose marts are made, quarantine, the ledger of what is done.
+
+Rows go in portions, each a transaction of its own, so that nothing is locked for long and a crash costs nothing. The
+lake keeps what came in; `ops.removed` says up to when it is the only place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final, LiteralString
+
+import psycopg
+
+_PORTION: Final = 50_000
+
+# Quotes and trades: a minute that a late one touches is made anew out of marts.quotes and marts.trades. Bars and
+# corporate actions stay: they are few, and what is made of them reads them. What no transform has taken stays too.
+_EVENTS: Final = """
+delete from raw.market_events where ctid = any (array(
+    select e.ctid from raw.market_events as e
+    where e.symbol = %(symbol)s and e.event_time < %(before)s and e.kind in ('quote', 'trade')
+      and not exists (select from ops.loads as l where l.load_id = e.load_id and l.state <> 'transformed')
+    limit %(most)s
+))
+"""
+_SYMBOLS: Final = """
+with recursive known as (
+    (select symbol from raw.market_events order by symbol limit 1)
+    union all
+    select (select e.symbol from raw.market_events as e where e.symbol > known.symbol order by e.symbol limit 1)
+    from known where known.symbol is not null
+)
+select symbol from known where symbol is not null
+"""
+_QUARANTINE: Final = """
+delete from raw.rejected_events where ctid = any (array(
+    select ctid from raw.rejected_events where rejected_at < %(before)s limit %(most)s))
+"""
+# Of the ledger: what is done. Successful pulls and collections stay: they say which minutes were asked for. Of a shard
+# the youngest range stays: it says how far the shard is read. Leases with a space in their name are those of one load
+# or one piece of history; given back, they are of no use.
+_LEDGER: Final[Mapping[str, LiteralString]] = {
+    "outcomes": """
+delete from ops.outcomes where ctid = any (array(
+    select ctid from ops.outcomes where at < %(before)s and not (step in ('pull', 'collect') and ok) limit %(most)s))
+""",
+    "stream_ranges": """
+delete from ops.stream_ranges where ctid = any (array(
+    select r.ctid from ops.stream_ranges as r
+    where r.state = 'loaded' and r.loaded_at < %(before)s
+      and exists (
+          select from ops.stream_ranges as younger
+          where younger.stream = r.stream and younger.stream_created_at = r.stream_created_at
+            and younger.shard_id = r.shard_id and younger.range_id > r.range_id)
+    limit %(most)s))
+""",
+    "leases": """
+delete from ops.leases where ctid = any (array(
+    select ctid from ops.leases where expires_at = '-infinity' and acquired_at < %(before)s and name like '%% %%'
+    limit %(most)s))
+""",
+    "outbox": """
+delete from ops.outbox where ctid = any (array(
+    select ctid from ops.outbox where sent_at < %(before)s limit %(most)s))
+""",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """How many days each stays; 0: for ever."""
+
+    events: int = 0
+    quarantine: int = 0
+    ledger: int = 0
+
+
+def remove_old(
+    conn: psycopg.Connection, keep: Keep, now: datetime, *, progress: Callable[[str, int], object] | None = None
+) -> dict[str, int]:
+    """Remove what is older than it may be at `now` (UTC): rows by what they were. Safe to repeat and to run at once.
+
+    `now` counts for events against their own time, for the others against ours.
+    """
+    removed: dict[str, int] = {}
+    for what, days, work in (
+        ("events", keep.events, _remove_events),
+        ("quarantine", keep.quarantine, _remove_quarantine),
+        ("ledger", keep.ledger, _remove_ledger),
+    ):
+        if not days:
+            continue
+        before = now - timedelta(days=days)
+        removed[what] = work(conn, before)
+        conn.execute(
+            "insert into ops.removed as r (what, before, row_count) values (%s, %s, %s) on conflict (what) do update "
+            "set before = greatest(r.before, excluded.before), row_count = r.row_count + excluded.row_count, "
+            "removed_at = clock_timestamp()",
+            [what, before, removed[what]],
+        )
+        if progress is not None:
+            progress(what, removed[what])
+    return removed
+
+
+def removed_events_before(conn: psycopg.Connection) -> datetime | None:
+    """Before which time (UTC) raw quotes and trades are in the lake alone; None while Postgres has them all."""
+    row = conn.execute("select before from ops.removed where what = 'events' and row_count > 0").fetchone()
+    return None if row is None else row[0]
+
+
+def _remove_events(conn: psycopg.Connection, before: datetime) -> int:
+    symbols = [symbol for (symbol,) in conn.execute(_SYMBOLS)]
+    return sum(_in_portions(conn, _EVENTS, {"symbol": symbol, "before": before}) for symbol in symbols)
+
+
+def _remove_quarantine(conn: psycopg.Connection, before: datetime) -> int:
+    return _in_portions(conn, _QUARANTINE, {"before": before})
+
+
+def _remove_ledger(conn: psycopg.Connection, before: datetime) -> int:
+    return sum(_in_portions(conn, query, {"before": before}) for query in _LEDGER.values())
+
+
+def _in_portions(conn: psycopg.Connection, query: LiteralString, parameters: Mapping[str, object]) -> int:
+    total = 0
+    while True:
+        with conn.transaction():
+            gone = conn.execute(query, {**parameters, "most": _PORTION}).rowcount
+        total += gone
+        if gone < _PORTION:
+            return total

@@ -1,0 +1,123 @@
+"""What of a series is made again after a change: minutes in, spans out, both visible; and what that costs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import timedelta
+
+import pytest
+
+from include.events import Event
+from include.settings import Settings
+from include.transform.runner import build_changed
+from include.warehouse.db import connect
+from tests.transform.events import DAY, accept, at, bar, close, event
+from tests.transform.marts import build, rebuild, rows, snapshot
+
+SPANS = (
+    "select to_char(from_candle, 'DD HH24:MI'), to_char(until_candle, 'DD HH24:MI') "
+    "from intermediate.int_changed_spans order by symbol, from_candle"
+)
+
+
+def day(number: int, minutes: Iterable[int], price: float = 10) -> list[Event]:
+    """Bars of AAPL on the n-th day (1: 2 March), these minutes after 00:00."""
+    prices = dict.fromkeys(("open", "high", "low", "close"), price)
+    start = DAY + timedelta(days=number - 1)
+    return [
+        event("bar", "AAPL", start + timedelta(minutes=minute), {"resolution": "1m", **prices, "volume": 1})
+        for minute in minutes
+    ]
+
+
+@pytest.fixture
+def two_days(marts_settings: Settings) -> Settings:
+    """Candles from 00:00 to 00:59 of 2 March and of 4 March."""
+    with connect(marts_settings) as conn:
+        accept(conn, day(1, range(60)) + day(3, range(60)))
+        build(marts_settings)
+    return marts_settings
+
+
+@pytest.mark.parametrize(
+    ("changed", "spans"),
+    [
+        pytest.param(day(1, [10]), [("02 00:10", "02 00:31")], id="and the twenty that look back on it"),
+        pytest.param(day(1, [50]), [("02 00:50", "04 00:11")], id="over the end of the day"),
+        pytest.param(day(1, [59]), [("02 00:59", "04 01:00")], id="a day's close: all of the next day there is"),
+        pytest.param(day(2, [5]), [("03 00:05", "04 01:00")], id="a day between two"),
+        pytest.param(day(0, [5]), [("01 00:05", "02 01:00")], id="a day below all"),
+        pytest.param(day(3, [59]), [("04 00:59", "04 01:00")], id="the last of all"),
+        pytest.param(day(1, [10, 30]), [("02 00:10", "02 00:51")], id="what lies as near as that is one"),
+        pytest.param(day(1, [0, 30]), [("02 00:00", "02 00:21"), ("02 00:30", "02 00:51")], id="what does not is two"),
+        pytest.param(day(1, range(30, 60)) + day(2, range(3)), [("02 00:30", "04 01:00")], id="over midnight"),
+    ],
+)  # fmt: skip
+def test_a_change_reaches_as_far_as_windows_and_days_do(
+    two_days: Settings, changed: list[Event], spans: list[tuple[str, str]]
+) -> None:
+    with connect(two_days) as conn:
+        accept(conn, [revised(one) for one in changed])
+        build_changed(two_days)
+        assert rows(conn, SPANS) == spans
+        piecewise = snapshot(conn)
+    rebuild(two_days)
+    with connect(two_days) as conn:
+        assert snapshot(conn) == piecewise
+
+
+def revised(one: Event) -> Event:
+    later = one.event_time + timedelta(hours=1)
+    return event(
+        "bar", one.symbol, one.event_time, one.payload | {"high": 11, "close": 11}, vendor_id="z", received_at=later
+    )
+
+
+def test_a_candle_of_a_source_that_does_not_count_is_no_candle_to_look_back_on(marts_settings: Settings) -> None:
+    live = marts_settings.model_copy(update={"sources": ["yahoo"]})
+    with connect(live) as conn:
+        accept(conn, [close("yahoo", f"10:{minute:02}", 10) for minute in range(30)])
+        accept(conn, [event("quote", "AAPL", at(f"10:{minute:02}"), {"price": 1}) for minute in range(2, 30)])
+        build(live)
+        accept(conn, [close("yahoo", "10:00", 11, vendor_id="z")])
+        build_changed(live)
+        assert rows(conn, SPANS) == [("02 10:00", "02 10:21")]
+
+
+def touched(settings: Settings, present: int) -> dict[str, int]:
+    """Rows of each table that are read or written when a day comes below so many days, and what is written."""
+    counted = (
+        "select schemaname || '.' || relname, "
+        "coalesce(seq_tup_read, 0) + coalesce(idx_tup_fetch, 0) + n_tup_ins + n_tup_upd "
+        "from pg_stat_user_tables where schemaname in ('raw', 'marts', 'intermediate')"
+    )
+    with connect(settings) as conn:
+        accept(conn, [one for number in range(2, 2 + present) for one in day(number, range(0, 1440, 24), 10 + number)])
+        build(settings)
+        conn.execute("vacuum analyze")
+        before = dict(rows(conn, counted))
+        accept(conn, day(1, range(0, 1440, 24)))
+        written = {node.name: node.rows for node in build(settings).nodes}
+        rows(conn, "select pg_stat_clear_snapshot()")
+        after = dict(rows(conn, counted))
+    assert (written["candles_1m"], written["indicators_1m"]) == (60, 60 + 60), "the day, and the one after it"
+    return {table: after[table] - before.get(table, 0) for table in after}
+
+
+def test_a_day_below_a_hundred_days_touches_what_a_day_below_one_day_touches(
+    marts_settings: Settings, make_settings: object, template_marts: str
+) -> None:
+    other = make_settings(template=template_marts)  # type: ignore[operator]
+    few, many = touched(marts_settings, 1), touched(other, 100)
+    assert sum(few.values()) > 1000
+    assert {table: count for table, count in many.items() if count > few[table] + 500} == {}, (few, many)
+
+
+def test_a_minute_after_a_long_gap_is_found_whatever_was_before(marts_settings: Settings) -> None:
+    with connect(marts_settings) as conn:
+        accept(conn, [bar("AAPL", "10:00", (10,) * 4, 1), bar("AAPL", "10:20", (20,) * 4, 1)])
+        build(marts_settings)
+        accept(conn, [bar("AAPL", "10:10", (16,) * 4, 1)])
+        build(marts_settings)
+        found = rows(conn, "select close, return from marts.indicators_1m order by candle_start")
+    assert found == [(10, None), (16, pytest.approx(0.6)), (20, pytest.approx(0.25))]
