@@ -18,12 +18,15 @@ from typing import Final
 import psycopg
 
 from include.crashpoints import crash_point
+from include.errors import TransformError
+from include.events import iso
 from include.settings import Settings
 from include.transform.batch import Backlog, Lane, backlog, close_batch, lane_of, open_batch
 from include.transform.runner import BuildResult, build_all, build_changed
 from include.warehouse.db import connect
 from include.warehouse.leases import Lease, lease
 from include.warehouse.outcomes import Attempt, attempt
+from include.warehouse.retention import removed_events_before
 
 log = logging.getLogger(__name__)
 
@@ -136,6 +139,11 @@ class _Run:
 
     def _build(self, held: Lease, *, full_refresh: bool) -> BuildResult:
         if full_refresh:
+            if (before := removed_events_before(self.conn)) is not None:
+                raise TransformError(
+                    f"raw events before {iso(before)} are in the lake alone (QUANTSTREAM_KEEP_EVENTS_DAYS): a full "
+                    "refresh would lose what was made of them. `quantstream rebuild` makes the marts of the lake"
+                )
             return build_all(self.settings, full_refresh=True, epoch=held.epoch)
         return build_changed(self.settings, epoch=held.epoch)
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from include.errors import LeaseHeldError
+from include.errors import LeaseHeldError, TransformError
+from include.pipeline.transform import transform
 from include.pipeline.upkeep import UpkeepReport, remove_logs, upkeep
 from include.settings import Settings
 from include.warehouse.db import connect
@@ -84,3 +85,11 @@ def test_it_is_one_outcome_that_says_what_went(make_settings: Callable[..., Sett
 def test_two_at_once_are_one(settings: Settings) -> None:
     with connect(settings) as conn, lease(conn, "upkeep", seconds=60), pytest.raises(LeaseHeldError):
         upkeep(settings, now=NOW)
+
+
+def test_a_full_refresh_is_refused_once_raw_events_were_removed(marts_settings: Settings) -> None:
+    with connect(marts_settings) as conn:
+        conn.execute("insert into ops.removed (what, before, row_count) values ('events', %s, 7)", [NOW])
+
+    with pytest.raises(TransformError, match=r"before 2026-03-31T.* are in the lake alone .*`quantstream rebuild`"):
+        transform(marts_settings, full_refresh=True)

@@ -1,5 +1,7 @@
 """The whole platform, as `make up` starts it: one Airflow for all tests here."""
 
+from contextlib import suppress
+
 import httpx
 import psutil
 import pytest
@@ -39,12 +41,11 @@ def test_the_password_is_not_in_any_log(platform: Settings) -> None:
 
 def test_nothing_listens_beyond_loopback(platform: Settings) -> None:
     daemon = psutil.Process(Supervisor(platform).pid())
-    listening = [
-        connection.laddr
-        for process in [daemon, *daemon.children(recursive=True)]
-        for connection in process.net_connections(kind="inet")
-        if connection.status == psutil.CONN_LISTEN
-    ]
+    listening = []
+    for process in [daemon, *daemon.children(recursive=True)]:
+        with suppress(psutil.NoSuchProcess):  # a task that ended meanwhile
+            found = process.net_connections(kind="inet")
+            listening += [connection.laddr for connection in found if connection.status == psutil.CONN_LISTEN]
     assert len(listening) >= 3
     assert {address.ip for address in listening} == {"127.0.0.1"}
 
