@@ -37,9 +37,12 @@ status: environment ## how it does
 clean: environment ## stop it and remove its state (asks; YES=1 does not ask)
 	@$(BIN)/quantstream clean $(if $(YES),--yes)
 
+# Tests wait a good deal for servers: three at a time use two processors well.
+WORKERS ?= 3
+
 .PHONY: test
 test: lint types ## lint, types, SQL lint, and all tests
-	@$(BIN)/python -m pytest --numprocesses=logical --maxprocesses=4 --dist=loadgroup
+	@$(BIN)/python -m pytest --numprocesses=$(WORKERS) --dist=loadgroup
 
 .PHONY: lint
 lint: environment ## ruff, its formatter and sqlfluff, changing nothing

@@ -112,7 +112,7 @@ class Compaction:
                     return _told(done, is_new=False)
                 typed_rows = self._read(files, typed, sorter)
                 repeated = self._write(sorter)
-            put, removed = self._publish()
+            put, removed = self._publish(was_done=done is not None)
             day = self._counted(files, typed_rows, repeated, typed.hash, time.monotonic() - started)
             with self.held.conn.transaction():
                 self.held.fence()
@@ -188,9 +188,11 @@ class Compaction:
                 part.path,
             )  # fmt: skip
 
-    def _publish(self) -> tuple[int, int]:
+    def _publish(self, *, was_done: bool) -> tuple[int, int]:
         """Put what is other than what lies there, remove what is no longer of the day; how many of each."""
         before = {file.key for file in lake_ledger.files(self.held.conn, self.day)}
+        if not was_done:
+            before |= self._left_by_a_lost_ledger()
         crash_point("before_lake_announce")
         with self.held.conn.transaction():
             self.held.fence()
@@ -215,6 +217,11 @@ class Compaction:
             objects.remove(self.s3, self.settings.bucket, key)
             removed += 1
         return put, removed
+
+    def _left_by_a_lost_ledger(self) -> set[str]:
+        """Files that lie where those of this day go, whatever the ledger says: a warehouse was lost, the lake not."""
+        stems = {key.rsplit("-", 1)[0] + "-" for key in self.made}
+        return {key for stem in stems for key in objects.sizes(self.s3, self.settings.bucket, stem)}
 
     def _counted(self, files: list[RawFile], typed: int, repeated: int, views_hash: str, seconds: float) -> Day:
         lines = sum(count for _, count in self.lines.values())

@@ -11,7 +11,7 @@ import psycopg
 from include.aws import client
 from include.calendars import open_instruments
 from include.errors import ConfigError, MisfitError, RefusedError, SourceError
-from include.events import Kind, Window, iso
+from include.events import Window, iso
 from include.instruments import Instrument, known_instruments
 from include.pipeline.sending import send
 from include.settings import Settings
@@ -30,7 +30,6 @@ _MOST_KEPT: Final = 1024 * 1024  # bytes of an answer that does not fit at all
 # Shares of the cadence: those who wait for this pull to end must be done themselves before the next one begins.
 _WHOLE: Final = 0.5
 _WAITING: Final = 0.25
-_PATIENCE_FOR_THE_PAST: Final = 90.0  # seconds; a minute's budget comes back within that time
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,41 +56,36 @@ class PullReport:
         return f"{self.source}: {self.events} events of {self.asked} instruments{more}"
 
 
-def pull(
-    settings: Settings, source: str, window: Window, *, run_id: str | None = None, history: Kind | None = None
-) -> PullReport:
+def pull(settings: Settings, source: str, window: Window, *, run_id: str | None = None) -> PullReport:
     """Ask the source for the window and put what it says into the stream, answer by answer.
 
     The window is the interval that just ended; only instruments whose exchange was open in it are asked for (a vendor
-    that is behind the market: open in it, or so long before). With
-    `history` it is any window of the past, of this kind of event alone, and the outcome is that of the step `history`.
+    that is behind the market: open in it, or so long before).
 
     What of an answer is no event, or is too large for the stream, goes to quarantine; so does an answer that does not
     fit at all. Every call passes the vendor's gate. Safe to repeat: equal events are dropped later.
 
     Raises LeaseHeldError if this source is being pulled, ConfigError for a source that does not exist or has no
-    instruments (or no such history), SourceError if the vendor fails (what it answered before is sent),
+    instruments, SourceError if the vendor fails (what it answered before is sent),
     BudgetSpentError or CircuitOpenError if it is not to be asked now, StreamError if the stream does not take all.
     """
     if source not in NAMES:
         raise ConfigError(f"there is no source {source!r}; there are {', '.join(NAMES)}")
-    step = "history" if history else "pull"
-    name = f"{step} {source}" + (f" {history}s" if history else "")
     with (
         connect(settings) as conn,
-        attempt(conn, step, source=source, window=window, run_id=run_id) as this,
-        lease(conn, name, seconds=settings.lease_seconds) as held,
+        attempt(conn, "pull", source=source, window=window, run_id=run_id) as this,
+        lease(conn, f"pull {source}", seconds=settings.lease_seconds) as held,
     ):
         known = [one for one in known_instruments(conn, settings) if source in one.ids]
         if not known:
             raise ConfigError(f"no instrument has an id for {source}; give some in {settings.instruments_file}")
         instruments = known
-        if not (history or source in ALWAYS_OPEN):
+        if source not in ALWAYS_OPEN:
             asked_about = Window(window.start - delay(source, settings), window.end)
             instruments = open_instruments(known, asked_about, extended=settings.extended_hours)
         closed = len(known) - len(instruments)
         this.detail |= {"asked": len(instruments)} | ({"closed": closed} if closed else {})
-        work = _Pull(settings, conn, source, window, history, this)
+        work = _Pull(settings, conn, source, window, this)
         if instruments:
             try:
                 with held.kept():
@@ -113,7 +107,6 @@ class _Pull:
     conn: psycopg.Connection
     source: str
     window: Window
-    history: Kind | None
     outcome: Attempt
     events: int = 0
     seen: set[str] = field(default_factory=set)
@@ -148,7 +141,7 @@ class _Pull:
 
     def _send(self, vendor: Source[Any, Any], gate: VendorGate, instruments: Sequence[Instrument]) -> None:
         kinesis = client(self.settings, "kinesis")
-        for batch in vendor.fetch(self.window, instruments, self.history):
+        for batch in vendor.fetch(self.window, instruments):
             self.rejected += batch.rejected
             sent = send(kinesis, self.settings.stream, batch)
             self.rejected += sent.oversize
@@ -162,10 +155,6 @@ class _Pull:
             raise SourceError(f"{said}; the answers are in quarantine")
 
     def _gate(self, vendor: Source[Any, Any]) -> VendorGate:
-        if self.history:
-            return VendorGate(
-                self.settings, self.source, vendor.budget, priority="history", patience=_PATIENCE_FOR_THE_PAST
-            )
         pace = self.settings.cadence_seconds
         return VendorGate(self.settings, self.source, vendor.budget, patience=pace * _WAITING, seconds=pace * _WHOLE)
 

@@ -1,7 +1,7 @@
 """The batch: the loads that one build takes, and how complete the sources were at that moment.
 
 What is live comes first, all of it at once. History comes in slices that lie together in time, so that a build costs
-what its slice costs, whatever waits behind it.
+what its slice costs, whatever waits behind it. A slice whose build did not end makes room for what is live.
 """
 
 from __future__ import annotations
@@ -14,9 +14,26 @@ import psycopg
 
 Lane = Literal["live", "history"]
 
+# What is live never waits for a slice of history whose build did not end, for whatever reason: the slice is put back.
+# The minutes that it changed are kept: a candle that its build has made final is not found a second time.
+_PUT_BACK: Final = """
+delete from ops.transform_batch
+where exists (select from ops.transform_batch join ops.loads using (load_id) where not is_live)
+  and exists (select from ops.loads where is_live and state = 'accepted')
+"""
+_SET_ASIDE: Final = """
+with changed as (delete from intermediate.int_changed_ranges returning source, symbol, from_candle, until_candle)
+insert into ops.transform_set_aside select source, symbol, from_candle, until_candle from changed
+"""
+_TAKE_BACK: Final = """
+with aside as (delete from ops.transform_set_aside returning source, symbol, from_candle, until_candle)
+insert into intermediate.int_changed_ranges (source, symbol, from_candle, until_candle)
+select source, symbol, from_candle, until_candle from aside
+"""
+
 # One statement, so one snapshot: a watermark is taken only together with the loads that moved it. The batch of a run
-# that crashed stays: one of history as it is, a live one with what is live by now. A slice counts the rows that its
-# loads hold: those that they brought, and those of older loads that they touched.
+# that crashed stays, with what is live by now if it is a live one. A slice counts the rows that its loads hold: those
+# that they brought, and those of older loads that they touched.
 _OPEN: Final = """
 with before as (
     select count(*) as loads, coalesce(bool_or(not l.is_live), false) as is_history
@@ -47,6 +64,10 @@ insert into ops.transform_watermarks as w (source, complete_until)
 select m.source, m.complete_until from ops.watermarks as m, before where not before.is_history
 on conflict (source) do update set complete_until = excluded.complete_until
 where excluded.complete_until > w.complete_until
+"""
+
+_IS_HISTORY: Final = """
+select exists (select from ops.transform_batch join ops.loads using (load_id) where not is_live)
 """
 
 # A first or a very large load: without statistics the planner would sort where an index is at hand.
@@ -87,9 +108,17 @@ def backlog(conn: psycopg.Connection) -> Backlog:
 def open_batch(conn: psycopg.Connection, history_events: int) -> tuple[int, ...]:
     """Take every accepted live load; without one, the next loads of history up to `history_events` rows (at least one).
 
-    The ids of the loads in the batch. Safe to repeat: a batch of history that is open already stays as it is.
+    The ids of the loads in the batch. Safe to repeat: a batch of history that is open already stays as it is, unless
+    live loads came since.
     """
-    conn.execute(_OPEN, {"events": history_events})
+    with conn.transaction():
+        has_ranges = conn.execute("select to_regclass('intermediate.int_changed_ranges')").fetchone() != (None,)
+        if conn.execute(_PUT_BACK).rowcount and has_ranges:
+            conn.execute(_SET_ASIDE)
+        conn.execute(_OPEN, {"events": history_events})
+        is_history = conn.execute(_IS_HISTORY).fetchone() == (True,)
+        if is_history and has_ranges:
+            conn.execute(_TAKE_BACK)
     conn.execute("analyze ops.transform_batch")  # the planner must know that it is small
     if conn.execute(_STALE).fetchone() == (True,):
         conn.execute("analyze raw.market_events")

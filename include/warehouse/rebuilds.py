@@ -28,6 +28,7 @@ UNKNOWN_STREAM: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _EMPTIED: Final = (
     "raw.market_events", "raw.landed_events", "ops.loads", "ops.stream_ranges", "ops.checkpoints", "ops.shard_reads",
     "ops.pending_watermarks", "ops.watermarks", "ops.transform_batch", "ops.transform_watermarks", "ops.detect_queue",
+    "ops.transform_set_aside",
     "ops.stream_resets", "ops.replays", "ops.replayed_loads", "ops.built_from", "ops.gap_series", "ops.gap_spans",
     "ops.gap_scope", "ops.gap_searches", "ops.removed",
 )  # fmt: skip

@@ -10,8 +10,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from include.events import Window
+from include.pipeline.backfill import backfill
 from include.pipeline.cycle import process
-from include.pipeline.pull import pull
 from include.settings import Settings
 from tests.collect.running import BTC, ETH, QUICK, Running, ids, rows, streamed
 from tests.collect.vendors import BinanceRest, agg_frame, agg_trade, coinbase, heartbeat, match, now
@@ -99,7 +99,7 @@ def test_the_exchanges_history_brings_what_was_not_fetched_and_nothing_twice(
 ) -> None:
     market = marts_settings.model_copy(update={"binance_url": vendor.url, "binance_feed_url": feed.url})
     monkeypatch.setattr("include.pipeline.collector.filling.MOST_TRADES", 2)
-    at = now()
+    at = now() - timedelta(minutes=5)  # history is there once the minute is over
     with Running(market, "binance") as running:
         feed.wait_for(1)
         running.caught_up()
@@ -107,7 +107,7 @@ def test_the_exchanges_history_brings_what_was_not_fetched_and_nothing_twice(
         wait_until(lambda: running.collector.teller.totals.lost == 3, 10, "three are given up")
         running.stop()
     rest.trades += [agg_trade(number, at) for number in range(1, 6)]
-    pull(market, "binance", Window(at - SECOND, at + SECOND), history="trade")
+    backfill(market, "binance", Window(at - SECOND, at + SECOND), kind="trade")
     assert [step.error for step in process(market, only=("land", "load", "audit"))] == [None, None, None]
     query = "select vendor_id from raw.market_events where source = 'binance' and kind = 'trade' order by 1"
     assert rows(market, query) == [("1",), ("2",), ("3",), ("4",), ("5",)]

@@ -1,9 +1,7 @@
-"""Real candles of five markets: `marts.gaps` names the outages that are in them, and nothing else.
+"""A quarter of Bitfinex: `marts.gaps` names the outages that are in it, and nothing else.
 
-What is in the files, seen with the eye: all three symbols of Bitfinex are silent together three times on 2018-03-21,
-and each of them for longer, until trading went on at 12:32; the trades of Coinbase stop on 2018-04-04 at 16:48 until
-midnight (the quotes of those hours are there); of shares and GBPUSD nothing is missing but closed hours and minutes in
-which nobody traded.
+What is in the file, seen with the eye: all three symbols are silent together three times on 2018-03-21, and each of
+them for longer, until trading went on at 12:32.
 """
 
 from __future__ import annotations
@@ -67,38 +65,3 @@ def test_a_quarter_of_bitfinex_has_its_three_outages(
         "ETHUSD 2018-03-21 12:14-12:32 outage",
         "XRPUSD 2018-03-21 09:31-12:32 outage",
     ]
-
-
-def test_the_trades_of_coinbase_stop_for_seven_hours(
-    conn: psycopg.Connection, marts_settings: Settings, shared_data: Path
-) -> None:
-    path = shared_data / "candles" / "coinbase_1min_trades_201804.csv.gz"
-    candles(conn, path, {"BTCUSD": "24/7", "ETHUSD": "24/7"})
-    search(marts_settings)
-    assert gaps(conn) == ["BTCUSD 2018-04-04 16:48-00:00 outage", "ETHUSD 2018-04-04 16:53-00:00 outage"]
-
-
-@pytest.mark.parametrize(
-    ("name", "calendars", "columns"),
-    [
-        pytest.param(
-            "us_equity_1min_trades.csv.gz", dict.fromkeys(("SPY", "BAC", "AAPL", "TWX"), "XNYS"),
-            PRICES, id="shares, one of them split",
-        ),
-        pytest.param(
-            "gbpusd_1min_bid_ask_201202.csv.gz", {"GBPUSD": "FX"}, "open_bid, high_bid, low_bid, close_bid",
-            id="a currency",
-        ),
-    ],
-)  # fmt: skip
-def test_elsewhere_only_closed_hours_and_quiet_minutes_are_absent(
-    conn: psycopg.Connection,
-    marts_settings: Settings,
-    shared_data: Path,
-    name: str,
-    calendars: dict[str, str],
-    columns: str,
-) -> None:
-    candles(conn, shared_data / "candles" / name, calendars, columns)
-    search(marts_settings)
-    assert gaps(conn) == []

@@ -179,6 +179,22 @@ def test_a_file_over_the_limit_is_cut_and_keeps_its_cuts(lake: Settings, monkeyp
     assert [name for name in after if after[name] != before[name]] == ["trade/dt=2026-03-02/trades-2026-03-02-000"]
 
 
+def test_after_the_loss_of_the_warehouse_no_row_is_in_parquet_twice(
+    lake: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The lake has three files of the day, an empty ledger knows of none, and today's limit would make one of them."""
+    lines = [trade("S0", f"2026-03-02T10:00:{n % 60:02d}", n * 1.37, vendor_id=f"{n * n}") for n in range(300)]
+    put(lake, "2026-03-02", "a", lines)
+    with monkeypatch.context() as small:
+        small.setattr(compaction, "Sorter", partial(Sorter, max_bytes=3000))
+        assert compact(lake, MONDAY).files > 2
+    with connect(lake) as conn:
+        conn.execute("truncate ops.lake_files, ops.lake_objects, ops.lake_days cascade")
+    report = compact(lake, MONDAY)
+    assert (report.files, report.rows) == (1, 300) and report.removed >= 2
+    assert [len(part) for part in rows(lake, "symbol", "event_time").values()] == [300]
+
+
 def test_files_that_do_not_hold_what_came_in_are_not_published(lake: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     put(lake, "2026-03-02", "a", [trade("BTC-USD", "2026-03-02T10:00", 1)])
     compact(lake, MONDAY)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given
@@ -32,6 +33,11 @@ BATCHES = (
     "and detail ? 'lane' order by outcome_id"
 )
 QUEUE = "select symbol, lane, from_candle, until_candle from ops.detect_queue"
+
+BREAK = """
+create or replace function public.broken() returns trigger language plpgsql as $$begin raise 'no room'; end$$;
+create trigger broken before insert or delete on marts.candles_5m execute function public.broken()
+"""
 
 
 def day_of_quotes(day: int) -> list[Event]:
@@ -133,6 +139,63 @@ def test_without_airflow_the_steps_go_on_until_nothing_waits(marts_settings: Set
     done = process(marts_settings, only=("transform", "detect"))
     assert [(one.name, one.error) for one in done] == [("transform", None), ("detect", None)] * 2
     assert not transform(marts_settings).loads
+
+
+def test_history_that_cannot_be_built_does_not_hold_up_what_is_live(
+    make_settings: Callable[..., Settings], template_marts: str, tmp_path: Path
+) -> None:
+    """A day of an instrument that nobody lists fails a data test, again and again. Listed at last, all ends as ever."""
+    disturbed, undisturbed = (make_settings(template=template_marts) for _ in range(2))
+    wrong = event("quote", "NEW-USD", at("10:20"), {"price": 7})
+    watermark = {"simulator": DAY + timedelta(days=1)}
+    listed = tmp_path / "instruments.csv"
+    new = "NEW-USD,crypto,USD,24/7,simulator,,NEW-USD" + "," * 7
+    listed.write_text(f"{disturbed.instruments_file.read_text()}{new}\n")
+    with connect(disturbed) as one, connect(undisturbed) as other:
+        accept(one, [*day_of_quotes(0), wrong], is_live=False)
+        with pytest.raises(TransformError, match="quotes_are_sound"):
+            transform(disturbed)
+        for clock in ("10:40", "10:41"):
+            accept(one, [quote("AAPL", clock, 101)], watermark)
+            report = transform(disturbed)
+            assert (report.loads, report.slices, report.is_more_left) == (1, 0, True)
+            with pytest.raises(TransformError, match="quotes_are_sound"):
+                transform(disturbed)
+        mended = disturbed.model_copy(update={"instruments_file": listed})
+        assert [report.slices for report in as_airflow_does(mended)] == [1]
+
+        accept(other, [*day_of_quotes(0), wrong], is_live=False)
+        accept(other, [quote("AAPL", "10:40", 101), quote("AAPL", "10:41", 101)], watermark)
+        as_airflow_does(undisturbed.model_copy(update={"instruments_file": listed}))
+        assert snapshot(one) == snapshot(other)
+        assert rows(one, "select count(*) from ops.transform_set_aside") == [(0,)]
+
+
+def test_a_candle_that_a_slice_made_final_before_it_died_is_final_in_all_that_follows_from_it(
+    make_settings: Callable[..., Settings], template_marts: str
+) -> None:
+    """What is live takes the place of a slice that was built, but not closed: what it had found is not forgotten."""
+    died, undisturbed = (make_settings(template=template_marts) for _ in range(2))
+    later = {"simulator": DAY + timedelta(hours=11)}
+    for settings in (died, undisturbed):
+        with connect(settings) as conn:
+            accept(conn, [quote("AAPL", "10:00", 99), quote("AAPL", "10:07", 98)])
+            transform(settings)
+            accept(conn, day_of_quotes(-1), later, is_live=False)
+    with connect(died) as conn:
+        conn.execute(BREAK)
+        with pytest.raises(TransformError, match=r"(?s)model candles_5m: .*no room"):
+            transform(died)
+        assert rows(conn, "select distinct is_final from marts.candles_1m") == [(True,)]
+        conn.execute("drop trigger broken on marts.candles_5m")
+    for settings in (died, undisturbed):
+        with connect(settings) as conn:
+            accept(conn, [quote("BTC-USD", "10:40", 9)])
+        assert [report.slices for report in as_airflow_does(settings)] == [0, 1]
+    with connect(died) as one, connect(undisturbed) as other:
+        assert snapshot(one) == snapshot(other)
+        assert rows(one, QUEUE + " order by 1, 2") == rows(other, QUEUE + " order by 1, 2")
+        assert rows(one, "select count(*) from marts.candles_5m where not is_final") == [(0,)]
 
 
 # Below, a build takes its batch and no time; what happens meanwhile is the test's.

@@ -11,13 +11,12 @@ from typing import Any
 import psycopg
 import pytest
 
-from include.errors import BudgetSpentError, CircuitOpenError, ConfigError, MisfitError, RefusedError, SourceError
+from include.errors import BudgetSpentError, CircuitOpenError, MisfitError, RefusedError, SourceError
 from include.events import Window
 from include.pipeline.pull import pull
 from include.settings import Settings
 from include.sources import http
 from include.warehouse.db import connect
-from include.warehouse.leases import lease
 from include.warehouse.vendors import vendor_states
 from tests.faults.proxy import Answer, FaultProxy
 from tests.pipeline.sent import in_stream, outcomes, quarantined
@@ -122,29 +121,6 @@ def test_the_simulator_is_always_open(given: Callable[..., Settings]) -> None:
     assert pull(given(instruments), "simulator", SATURDAY).asked == 1
 
 
-def test_history_of_a_closed_day_is_asked_for_beside_the_live_pull(
-    given: Callable[..., Settings], vendor: FaultProxy
-) -> None:
-    settings = given()
-    day = Window(datetime(2026, 3, 14, tzinfo=UTC), datetime(2026, 3, 15, tzinfo=UTC))
-    point = [datetime(2026, 3, 14, 5, tzinfo=UTC).timestamp() * 1000, 7.5]
-    chart = {"prices": [point], "market_caps": [point], "total_volumes": [point]}
-    vendor.add(Answer(200, json.dumps(chart).encode()), path=r"/coins/.*/market_chart/range.*", times=None)
-    with connect(settings) as conn, lease(conn, "pull coingecko", seconds=60):
-        report = pull(settings, "coingecko", day, history="quote", run_id="backfill")
-    assert (report.asked, report.events) == (3, 3)
-    assert {event.event_time.hour for event in in_stream(settings)} == {5}
-    ((step, source, start, end, ok, count, run_id, *_),) = outcomes(settings)
-    assert (step, source, start, end, ok, count, run_id) == (
-        "history", "coingecko", day.start, day.end, True, 3, "backfill"
-    )  # fmt: skip
-
-
-def test_history_that_a_vendor_does_not_have_is_refused(given: Callable[..., Settings]) -> None:
-    with pytest.raises(ConfigError, match="coingecko has no history of trades"):
-        pull(given(), "coingecko", FRIDAY, history="trade")
-
-
 # Budgets and circuits
 
 
@@ -164,21 +140,6 @@ def test_a_budget_of_the_settings_holds_and_its_end_is_in_the_outcome(
     with connect(settings) as conn:
         (state,) = vendor_states(conn)
     assert (state.vendor, state.minute_limit, state.day_used, state.day_limit) == ("coingecko", 2, 2, 100)
-
-
-def test_history_leaves_half_of_the_budget_to_the_live_pulls(
-    given: Callable[..., Settings], vendor: FaultProxy, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from include.pipeline import pull as pulling
-
-    monkeypatch.setattr(pulling, "_PATIENCE_FOR_THE_PAST", 0)
-    settings = given(vendor_budgets={"coingecko": "4/minute"})
-    vendor.add(Answer(404, b"{}"), path=r"/coins/.*/market_chart/range.*", times=None)
-    vendor.add(answer(coin("bitcoin")), path=DOLLARS)
-    vendor.add(answer(coin("ethereum")), path=EUROS)
-    with pytest.raises(BudgetSpentError, match="2 of the 2 that history may use"):
-        pull(settings, "coingecko", FRIDAY, history="quote")
-    assert pull(settings, "coingecko", SATURDAY).events == 2
 
 
 def test_an_open_circuit_is_in_the_outcome_since_when_and_until_when(

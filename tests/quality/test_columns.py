@@ -102,7 +102,7 @@ ROWS = st.lists(
 
 
 @given(rows=ROWS)
-@hypothesis_settings(max_examples=8, deadline=None)
+@hypothesis_settings(max_examples=5, deadline=None)
 def test_verdict_reasons_and_page_are_those_of_the_exact_numbers(rows: list[dict[str, str | None]]) -> None:
     found = bars(rows)
     quick, exact = judged(found), check("bar", "bars of load 1", found.exact(), LINE, LIMITS)

@@ -9,6 +9,7 @@
 {%- set before = minutes_of_before() %}
 
 -- depends_on: {{ ref('stg_ops__watermark') }}
+-- depends_on: {{ ref('stg_ops__set_aside') }}
 
 -- The minutes that this batch touches, as ranges. A table, because every later model asks for it, with statistics for
 -- the planner. Emptied when the batch is closed; while it is open (a build died) what was found stays, because a candle
