@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -92,11 +93,11 @@ def touched(settings: Settings, present: int) -> dict[str, int]:
         "from pg_stat_user_tables where schemaname in ('raw', 'marts', 'intermediate')"
     )
     with connect(settings) as conn:
-        accept(conn, [one for number in range(2, 2 + present) for one in day(number, range(0, 1440, 24), 10 + number)])
+        accept(conn, [one for number in range(2, 2 + present) for one in of_the_market(number, 10 + number)])
         build(settings)
         conn.execute("vacuum analyze")
         before = dict(rows(conn, counted))
-        accept(conn, day(1, range(0, 1440, 24)))
+        accept(conn, of_the_market(1, 10))
         written = {node.name: node.rows for node in build(settings).nodes}
         rows(conn, "select pg_stat_clear_snapshot()")
         after = dict(rows(conn, counted))
@@ -104,11 +105,20 @@ def touched(settings: Settings, present: int) -> dict[str, int]:
     return {table: after[table] - before.get(table, 0) for table in after}
 
 
-def test_a_day_below_a_hundred_days_touches_what_a_day_below_one_day_touches(
+def of_the_market(number: int, price: float) -> list[Event]:
+    """A bar every 24 minutes of the n-th day, by a source that is compared with others."""
+    whens = [DAY + timedelta(days=number - 1, minutes=minute) for minute in range(0, 1440, 24)]
+    return [replace(close("yahoo", "00:00", price), event_time=when, received_at=when) for when in whens]
+
+
+def test_a_day_below_a_hundred_days_touches_what_a_day_below_twenty_touches(
     marts_settings: Settings, make_settings: object, template_marts: str
 ) -> None:
     other = make_settings(template=template_marts)  # type: ignore[operator]
-    few, many = touched(marts_settings, 1), touched(other, 100)
+    few, many = (
+        touched(one.model_copy(update={"sources": ["yahoo"]}), days)
+        for one, days in ((marts_settings, 20), (other, 100))
+    )
     assert sum(few.values()) > 1000
     assert {table: count for table, count in many.items() if count > few[table] + 500} == {}, (few, many)
 

@@ -13,7 +13,7 @@
 
 with
 
-candles as (
+candles as not materialized (
 
     select * from {{ ref('candles_1m') }}
     where is_final and {{ is_live('source') }}
