@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,6 +17,7 @@ from typing import Annotated, Any
 import typer
 
 from include.commands.bench_backfill import backfill
+from include.commands.bench_home import home_of_its_own, tell
 from include.commands.bench_stream import stream
 from include.errors import QuantStreamError
 from include.settings import ROOT
@@ -114,19 +112,9 @@ def minute(
     from rich.console import Console
 
     console = Console(stderr=True)
-    home = Path(tempfile.mkdtemp(prefix="quantstream-bench-"))
-    try:
+    with home_of_its_own(console, keep=keep) as home:
         result = _measure(home, symbols, minutes, backfill_days, console)
-    finally:
-        if keep:
-            console.print(f"kept: QUANTSTREAM_HOME={home} quantstream status")
-        else:
-            _dismantle(home, console)
-    out = Console()
-    if as_json:
-        out.print_json(json.dumps(asdict(result)))
-    else:
-        out.print(_table(result))
+    tell(result, _table, as_json=as_json)
 
 
 def _measure(home: Path, symbols: int, minutes: int, backfill_days: int, console: Any) -> MinuteBench:
@@ -217,14 +205,6 @@ def _cpu_seconds(home: Path) -> float:
                 times = process.cpu_times()
                 total += times.user + times.system + times.children_user + times.children_system
     return total
-
-
-def _dismantle(home: Path, console: Any) -> None:
-    from include.settings import load_settings
-    from include.stack.down import down
-
-    down(load_settings(home=home), console)
-    shutil.rmtree(home, ignore_errors=True)
 
 
 def _table(result: MinuteBench) -> Any:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
-import shutil
 import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from multiprocessing import get_context
 from pathlib import Path
@@ -16,6 +14,7 @@ from typing import Annotated, Any, Final, Literal
 
 import typer
 
+from include.commands.bench_home import home_of_its_own, tell
 from include.commands.bench_memory import Memory
 from include.errors import QuantStreamError
 from include.settings import Settings
@@ -86,14 +85,12 @@ def backfill(
     from rich.console import Console
 
     from include.settings import load_settings
-    from include.stack.down import down
     from include.stack.up import up
 
     console = Console(stderr=True)
-    home = Path(tempfile.mkdtemp(prefix="quantstream-bench-"))
     per_day = _per_day(kind, events, symbols)
     days = max(1, round(events / per_day))
-    try:
+    with home_of_its_own(console, keep=keep) as home:
         file = _instruments(home, symbols)
         chosen = {"home": home, "sources": "binance", "instruments_file": file, "cadence_seconds": 60}
         settings = up(load_settings(**chosen), console, airflow=False).settings
@@ -103,17 +100,7 @@ def backfill(
                 "vendor_budgets": {"binance": "100000000/minute"}, "transform_history_events": 1_000_000,
             })  # fmt: skip
             result = measure(settings, kind, symbols, days, per_day, jobs, growth=growth, console=console)
-    finally:
-        if keep:
-            console.print(f"kept: QUANTSTREAM_HOME={home} quantstream status")
-        else:
-            down(load_settings(home=home), console)
-            shutil.rmtree(home, ignore_errors=True)
-    out = Console()
-    if as_json:
-        out.print_json(json.dumps(asdict(result)))
-    else:
-        out.print(_table(result))
+    tell(result, _table, as_json=as_json)
 
 
 def measure(

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import random
-import shutil
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from time import perf_counter
 from typing import Annotated, Any, Final, Literal
 
 import typer
 
+from include.commands.bench_home import home_of_its_own, tell
 from include.errors import QuantStreamError
 from include.events import Event
 from include.settings import Settings
@@ -75,29 +73,17 @@ def stream(
     from rich.console import Console
 
     from include.settings import load_settings
-    from include.stack.down import down
     from include.stack.local_aws import provision
     from include.stack.up import up
 
     console = Console(stderr=True)
-    home = Path(tempfile.mkdtemp(prefix="quantstream-bench-"))
-    try:
+    with home_of_its_own(console, keep=keep) as home:
         settings = up(load_settings(home=home, shards=shards), console, airflow=False).settings
         # The local AWS makes the platform's stream by itself, with as many shards as the platform's settings say.
         settings = settings.model_copy(update={"stream": f"{settings.stream}-bench"})
         provision(settings)
         result = measure(settings, events=events, kind=kind)
-    finally:
-        if keep:
-            console.print(f"kept: QUANTSTREAM_HOME={home} quantstream status")
-        else:
-            down(load_settings(home=home), console)
-            shutil.rmtree(home, ignore_errors=True)
-    out = Console()
-    if as_json:
-        out.print_json(json.dumps(asdict(result)))
-    else:
-        out.print(_table(result))
+    tell(result, _table, as_json=as_json)
 
 
 def measure(settings: Settings, *, events: int, kind: StreamKind) -> StreamBench:
