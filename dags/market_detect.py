@@ -8,8 +8,9 @@ Runs whenever `market_transform` changed the marts (asset `market_marts`).
 | `notify` | publishes the outbox to SNS in order and marks what SNS took | what was not taken stays in the outbox; see the runbook *Alerts do not arrive* |
 
 An alert has a stable key (rule, symbol, candle), so a retry neither writes nor sends it twice. One whose candle is older than
-`QUANTSTREAM_ALERT_MAX_AGE_HOURS` is written down and sent to nobody. History that does not fit into a few seconds waits: the
-run then emits `market_marts` itself (through the alias `market_detect_again`), sends what it found, and starts again.
+`QUANTSTREAM_ALERT_MAX_AGE_HOURS` is written down and sent to nobody. History waits for a run without live candles, and is looked at for a
+few seconds: a run that leaves some sends what it found, emits `market_marts` itself (through the alias
+`market_detect_again`), and starts again.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from include.settings import get_settings
 
 MARKET_MARTS = Asset("market_marts")
 AGAIN = AssetAlias("market_detect_again")
-HISTORY_SECONDS = 10.0  # how much later an alert that came live may be sent, at the most, because of history
+HISTORY_SECONDS = 2.0  # then another part of history is begun by the next run: what came live is before it there
 
 
 @dag(

@@ -136,7 +136,7 @@ class Settings(BaseSettings):
         0.5, ge=0, lt=1, description="share of each vendor's budget that history leaves to the minutes"
     )
     transform_history_events: int = Field(
-        200_000, ge=1000, description="events of history in one build at the most; what is live comes before each"
+        60_000, ge=1000, description="events of history in one build at the most; what is live comes before each"
     )
     alert_max_age_hours: float = Field(
         24.0, ge=0, description="alerts of older candles are written down and sent to nobody; 0: all are sent"

@@ -46,7 +46,7 @@ from include.warehouse.outcomes import attempt
 
 log = logging.getLogger(__name__)
 
-PART: Final = 500_000  # minutes of history in one transaction; at least one symbol
+PART: Final = 100_000  # minutes of history in one transaction; at least one symbol
 _INSTRUMENT_RULES: Final = tuple(rule for rule in RULES if rule != DIVERGENCE)
 
 
@@ -86,7 +86,8 @@ def detect(
 ) -> DetectReport:
     """Apply the rules to the queued candles: to all that came live, then to history.
 
-    With `history_seconds`, no further part of history is begun after so many; `is_more_left` says that some is left.
+    With `history_seconds` no part of history is begun after candles that came live (their alerts are to be sent first),
+    and no further one after so many seconds; `is_more_left` says that some is left.
     Alerts of candles that are older than `alert_max_age_hours` as of `now` (UTC; the clock's, unless given) are written
     down and sent to nobody. Raises LeaseHeldError if another process detects right now, ConfigError if `detection.yml`
     is wrong, FencedError if another process took over; what was not looked at stays in the queue.
@@ -111,7 +112,8 @@ def detect(
 
         commit(read_queue(conn, "live"))
         parts = _parts(read_queue(conn, "history"))
-        while parts and clock() - began < history_seconds:
+        until = -math.inf if run.candles and history_seconds < math.inf else began + history_seconds
+        while parts and clock() < until:
             commit(parts.pop(0))
         report = run.report(is_more_left=bool(parts))
         this.row_count = report.alerts

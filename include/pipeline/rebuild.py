@@ -49,6 +49,7 @@ STEP: Final = "rebuild"
 LIVE_STEPS: Final = ("land", "load", "audit", "transform", "detect", "notify")
 _SHOWN: Final = 20
 _PAUSE: Final = 0.2  # seconds between two looks whether a lease is free
+_SLICE: Final = 500_000  # events in one build: no live minute waits for it
 _NO_AGE: Final = 1e-6  # hours: every candle is too old to tell anybody
 
 
@@ -335,9 +336,11 @@ def _decide_again(work: _Work) -> None:
 
 def _transform(work: _Work) -> None:
     work.let_go("transform")
+    slices = max(_SLICE, work.settings.transform_history_events)
+    settings = work.settings.model_copy(update={"transform_history_events": slices})
     is_more_left = True
     while is_more_left:
-        report = work.patiently(lambda: transform(work.settings, run_id=work.run_id))
+        report = work.patiently(lambda: transform(settings, run_id=work.run_id))
         work.progress(RebuildProgress("transform", said=str(report)))
         is_more_left = report.is_more_left
     with work.conn.transaction():

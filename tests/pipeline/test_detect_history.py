@@ -103,6 +103,21 @@ def test_history_that_takes_long_is_left_for_the_next_run(
     assert detect(marts_settings, now=NEXT_YEAR) == DetectReport(symbols=1, candles=2, alerts=1, too_old=1)
 
 
+def test_alerts_that_came_live_do_not_wait_for_history_and_history_does_not_wait_for_ever(
+    marts_settings: Settings,
+) -> None:
+    """Live candles end the run; those that are not final yet hold nothing up."""
+    with connect(marts_settings) as conn:
+        put_candles(conn, "AAPL", [0, 4])
+        put_candles(conn, "AAPL", [0, 5, 0], first=YEAR, final=YEAR + 2)
+        queue(conn, "AAPL", 0, 2, "history")
+        queue(conn, "AAPL", YEAR, None, "live")
+    live, history = (detect(marts_settings, now=minute(YEAR + 2), history_seconds=2) for _ in range(2))
+    assert (live.alerts, live.too_old, live.waiting, live.is_more_left) == (1, 0, 1, True)
+    assert (history.alerts, history.too_old, history.waiting, history.is_more_left) == (1, 1, 1, False)
+    assert queued(marts_settings) == {"AAPL": YEAR + 2}
+
+
 @pytest.mark.parametrize(
     ("hours", "age", "state"),
     [(24, 24, "new"), (24, 24.1, "history"), (48, 24.1, "new"), (0, 9000, "new")],
