@@ -3,7 +3,8 @@
 Runs whenever loads were accepted (asset `market_events`). A run takes **every** accepted load that is not transformed yet,
 not only those that woke it, so nothing is missed while a run is active. What came live goes first, in one `dbt build`, and
 ends the run, so that detection has it; else history is built, in slices of `QUANTSTREAM_TRANSFORM_HISTORY_EVENTS`, as many
-days together as fit, and between two slices it looks again for what is live.
+days together as fit, and between two slices it looks again for what is live. Shortly before the next live load is
+expected no slice is begun.
 
 dbt recomputes the candles whose minutes got events and the indicators that depend on them; then the audit checks the
 changed part of the marts. Only then are the loads marked as transformed and handed to detection (asset `market_marts`).

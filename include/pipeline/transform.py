@@ -1,7 +1,8 @@
 """Step 5: one dbt build over a batch of accepted loads, the audit of the marts, and the queue for detection.
 
 It drains: what waits is taken, whatever woke it, batch after batch. What is live comes first, all at once; history
-comes in slices, and between two of them it looks again for what is live. The batch of a run that crashed is still there
+comes in slices, and between two of them it looks again for what is live. No slice is begun that would still be at work
+when the next live load is expected: a cadence after the last one. The batch of a run that crashed is still there
 and is taken again; building it twice gives the same marts.
 """
 
@@ -31,6 +32,14 @@ from include.warehouse.retention import removed_events_before
 log = logging.getLogger(__name__)
 
 LONGEST: Final = 600.0  # seconds after which no further slice of history is begun
+_SLICE: Final = 5.0  # seconds that a slice takes, until one has told
+_LATE: Final = 2.0  # seconds by which a live load may be late
+_LOOK: Final = 0.1  # seconds between two looks for it
+
+_NEXT_LIVE: Final = """
+select extract(epoch from audited_at + make_interval(secs => %s) - clock_timestamp())::float8
+from ops.loads where is_live and audited_at is not null order by load_id desc limit 1
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +88,7 @@ def transform(
         run, began = _Run(settings, conn), clock()
         held: Lease | None = None
         while True:
+            run.let_live_pass()
             with attempt(conn, "transform", run_id=run_id) as this:
                 held = held or stack.enter_context(lease(conn, "transform", seconds=settings.lease_seconds))
                 lane = run.batch(held, this, full_refresh=full_refresh)
@@ -96,6 +106,7 @@ class _Run:
         self.loads = self.events = self.candles = self.slices = 0
         self.symbols: set[str] = set()
         self.seconds: Counter[str] = Counter()
+        self.slice_seconds = _SLICE
 
     def report(self, left: Backlog) -> TransformReport:
         return TransformReport(
@@ -108,10 +119,23 @@ class _Run:
             {name: round(seconds, 3) for name, seconds in self.seconds.items()},
         )
 
+    def let_live_pass(self) -> None:
+        """Where only history waits and a live load is expected before a slice would be done: wait for that load."""
+        left = backlog(self.conn)
+        if left.live or not left.history:
+            return
+        found = self.conn.execute(_NEXT_LIVE, [self.settings.cadence_seconds]).fetchone()
+        if found is None or not 0 < found[0] < self.slice_seconds:
+            return
+        until = time.monotonic() + found[0] + _LATE
+        while time.monotonic() < until and not backlog(self.conn).live:
+            time.sleep(_LOOK)
+
     def batch(self, held: Lease, this: Attempt, *, full_refresh: bool) -> Lane | None:
         """Build, audit and close one batch; its lane, None if nothing waits."""
         if not open_batch(self.conn, self.settings.transform_history_events) and not full_refresh:
             return None
+        began = time.monotonic()
         crash_point("before_dbt")
         with held.kept():
             build = self._build(held, full_refresh=full_refresh)
@@ -128,7 +152,9 @@ class _Run:
         self.loads += len(build.loads)
         self.events += events
         self.candles += candles
-        self.slices += lane == "history"
+        if lane == "history":
+            self.slices += 1
+            self.slice_seconds = time.monotonic() - began
         self.seconds.update(seconds)
         this.row_count = candles
         this.detail = {"loads": len(build.loads), "events": events, "lane": lane, "seconds": seconds}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
@@ -242,6 +244,45 @@ def test_a_live_load_waits_for_the_running_slice_at_the_most(
     assert lanes == [lane for came in comes for lane in (["history", "live"] if came else ["history"])]
     assert len(reports) == sum(comes) + (not comes[-1])
     assert sum(report.slices for report in reports) == 12
+
+
+@pytest.mark.parametrize(
+    ("last", "comes", "lanes"),
+    [
+        pytest.param(59, True, [("live", 1)], id="the next one is expected in a second"),
+        pytest.param(59.5, False, [("history", 1)], id="and does not come: history goes on"),
+        pytest.param(20, True, [("history", 1), ("live", 1)], id="there is time for a slice"),
+        pytest.param(90, True, [("history", 1), ("live", 1)], id="nothing has come for longer than a minute"),
+    ],
+)
+def test_no_slice_is_begun_shortly_before_a_live_load_is_expected(
+    marts_settings: Settings,
+    meanwhile: Callable[[Callable[[], None]], None],
+    last: float,
+    comes: bool,
+    lanes: list[tuple[str, int]],
+) -> None:
+    """So many seconds ago the last live load was accepted; the next one comes half a second from now."""
+
+    def come() -> None:
+        with connect(marts_settings) as another:
+            accept(another, [quote("AAPL", "10:41", 10)])
+
+    meanwhile(lambda: time.sleep(1))
+    with connect(marts_settings) as conn:
+        accept(conn, [quote("AAPL", "10:40", 10)])
+        transform(marts_settings)
+        conn.execute(
+            "truncate ops.outcomes; update ops.loads set audited_at = clock_timestamp() - make_interval(secs => "
+            f"{last})"
+        )
+        days_wait(marts_settings, 0)
+        timer = threading.Timer(0.5, come)
+        if comes:
+            timer.start()
+        transform(marts_settings)
+        timer.join() if comes else None
+        assert rows(conn, BATCHES) == lanes
 
 
 def test_a_run_ends_with_the_slice_in_which_its_time_is_over(
