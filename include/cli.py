@@ -19,6 +19,7 @@ from include.commands import (
     athena,
     backfill,
     bench,
+    chart,
     collect,
     compact,
     gaps,
@@ -76,6 +77,7 @@ app.command(epilog=replay.EPILOG)(replay.replay)
 app.command(epilog=rebuild.EPILOG)(rebuild.rebuild)
 app.command(epilog=alerts.EPILOG)(alerts.alerts)
 app.command(epilog=sql.EPILOG)(sql.sql)
+app.command(epilog=chart.EPILOG)(chart.chart)
 app.command(epilog=athena.EPILOG)(athena.athena)
 app.command(epilog=compact.EPILOG)(compact.compact)
 app.command(epilog=logs.EPILOG)(logs.logs)

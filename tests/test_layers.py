@@ -13,7 +13,7 @@ import pytest
 
 from include.settings import ROOT
 
-PARTS = {"feeds", "sources", "stream", "lake", "warehouse", "quality", "transform", "detection", "notify"}
+PARTS = {"feeds", "sources", "stream", "lake", "warehouse", "quality", "transform", "detection", "notify", "charts"}
 CORE = {"aws", "alerts", "calendars", "crashpoints", "errors", "events", "instruments", "settings"}
 # What every part may use of the warehouse: its connection, its leases, and where alerts are written.
 SHARED = {"include.warehouse.db", "include.warehouse.leases", "include.warehouse.alerts"}
