@@ -138,7 +138,7 @@ def _say(report: RebuildReport, console: Console) -> None:
     console.print(str(report), soft_wrap=True)
     console.print("  ".join(f"{part} {seconds:,.1f} s" for part, seconds in report.seconds.items()))
     for line in (*report.notes, *report.changed):
-        console.print(f"[yellow]{line}[/]", soft_wrap=True)
+        console.print(line, style="yellow", soft_wrap=True, markup=False)
     if not report.changed:
         for mart, checksum in report.after.items():
             console.print(f"  [dim]marts.{mart:20} {checksum}[/]", soft_wrap=True)
@@ -170,6 +170,6 @@ def _shown(show: Callable[..., None], console: Console) -> Callable[[RebuildProg
             tally = now.tally
             show(objects=tally.objects, of_objects=tally.of_objects, events=tally.events, description=names[now.phase])
         if now.said:
-            console.print(f"  [dim]{now.said}[/]", soft_wrap=True)
+            console.print(f"  {now.said}", style="dim", soft_wrap=True, markup=False)
 
     return tell

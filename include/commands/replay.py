@@ -35,6 +35,7 @@ Exit codes: 0 everything is in, 1 an object could not be read or was rejected, 2
 """
 _DAG = "lake_replay"
 _LOOK = 1.0  # seconds between two looks at Airflow
+_SAID = "select error from ops.outcomes where run_id = %s and not ok order by outcome_id desc limit 1"
 _SHOWN = 10
 
 
@@ -135,7 +136,7 @@ def _here(
         except (LakeError, LoadRejectedError) as error:
             failure = str(error)
     if failure:
-        console.print(f"[red]{failure}[/]", soft_wrap=True)
+        console.print(failure, style="red", soft_wrap=True, markup=False)
     else:
         console.print(str(report))
     built = _into_marts(settings, console)
@@ -151,7 +152,7 @@ def _into_marts(settings: Settings, console: Console) -> bool:
         steps = process(settings, run_id="replay", only=("transform", "detect", "notify"))
     failed = [step for step in steps if step.error is not None and not isinstance(step.error, LeaseHeldError)]
     for step in failed:
-        console.print(f"[red]{step.name} failed:[/] {step.said}", soft_wrap=True, markup=True)
+        console.print(f"{step.name} failed: {step.said}", style="red", soft_wrap=True, markup=False)
     return not failed
 
 
@@ -189,6 +190,9 @@ def _in_airflow(
     from include.warehouse.db import connect
     from include.warehouse.releases import replayed_objects
 
+    if not plan.files and not plan.missing:
+        console.print(f"no object arrived from {iso(window.start)} to {iso(window.end)}, nothing to do", soft_wrap=True)
+        return {"complete": True, "objects": 0}
     conf = {"from": iso(window.start), "to": iso(window.end), "source": ",".join(sources or ())}
     with AirflowApi(settings, load_secrets(Layout(settings.home))) as api, connect(settings) as conn:
         run = api.trigger(_DAG, conf)
@@ -201,7 +205,12 @@ def _in_airflow(
                 objects, events = replayed_objects(conn, new_id(run.run_id))
                 show(objects=objects, of_objects=len(plan.files), events=events)
                 run = api.run(_DAG, run.run_id)
-    console.print(f"{run.state}; candles and alerts follow (market_transform, market_detect)")
+        said = conn.execute(_SAID, [run.run_id]).fetchone()
+    if run.state == "success":
+        console.print("done; candles and alerts follow (market_transform, market_detect)")
+    else:
+        why = said[0] if said else f"its log says why: Airflow, {_DAG}, {run.run_id}"
+        console.print(f"failed: {why}", style="red", soft_wrap=True, markup=False)
     return {"complete": run.state == "success", "run_id": run.run_id, "state": run.state}
 
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
+_FEW: Final = 25  # rows of history, of which the share of bad ones is taken at the least
 REPLAY: Final = "replay"  # files are replayed at their own times, with whatever symbols they hold
 
 _LANDED: Final = sql.SQL("""
@@ -170,16 +171,20 @@ def load_frame(
 ) -> pd.DataFrame:
     """The load in numbers: one row for the whole, then one per source; what does not apply is NULL.
 
-    `expected` holds the symbols that a source has an id for, grouped by their market; a source without any is not
-    measured. Of several sources each answers for its own lines, and the whole for those that name no source.
+    The share of bad rows in a handful of history (missing minutes, asked for again) says nothing about the source: it
+    is taken of `_FEW` rows at the least. `expected` holds the symbols that a source has an id for, grouped by their
+    market; a source without any is not measured. Of several sources each answers for its own lines, and the whole
+    for those that name no source.
     """
     import pandas as pd
 
     facts, several = rows.facts, len(rows.sources) > 1
+    few = 0 if facts.is_live else _FEW
     parts: list[dict[str, Any]] = []
     for source in rows.sources:
         lines, malformed = rows.lines.get(source, []), rows.malformed.get(source, 0)
-        bad_share = _share(malformed + len(set(bad_rows).intersection(lines)), len(lines) + malformed)
+        bad = malformed + len(set(bad_rows).intersection(lines))
+        bad_share = _share(bad, max(len(lines) + malformed, few))
         symbol_share = _symbol_share(conn, rows, source, expected.get(source, ()), min_share)
         if several or symbol_share is not None:
             parts.append({"part": source, "bad_share": bad_share if several else None, "symbol_share": symbol_share})
@@ -188,7 +193,7 @@ def load_frame(
         "part": f"load {facts.load_id}",
         "read_rows": facts.read_rows,
         "present_rows": len(rows) + facts.malformed_rows,
-        "bad_share": _share(nobodys if several else facts.malformed_rows + len(bad_rows), facts.read_rows),
+        "bad_share": _share(nobodys if several else facts.malformed_rows + len(bad_rows), max(facts.read_rows, few)),
         "repeated_share": rows.repeated / max(facts.read_rows, 1),
         "symbol_share": None,
     }

@@ -102,6 +102,23 @@ def test_gaps_are_fetched_exactly_covered_or_not(make_history: MakeSettings, mon
     ]  # fmt: skip
 
 
+def test_a_missing_minute_that_comes_wrong_again_stays_in_quarantine_and_is_no_failure(
+    make_history: MakeSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The high of minute 5 is below its low, whenever the vendor is asked for it."""
+    found = [("BTC-USD", Window(DAY + 5 * MINUTE, DAY + 6 * MINUTE))]
+    monkeypatch.setattr("include.pipeline.gaps.missing", lambda *_, **__: found)
+    crossed = (bars(DAY, [5])[0][0], 10, 5, 9, 10, 1)
+    with exchange(bars={"BTCUSDT": [*bars(DAY, range(5)), crossed, *bars(DAY, range(6, 60))]}) as (_, url):
+        settings = make_history(binance_url=url)
+        assert backfill(settings, "binance", day(0), symbols=["BTC-USD"]).quarantined == 1
+        again = backfill(settings, "binance", day(0), symbols=["BTC-USD"], gaps=True)
+    assert (again.events, again.inserted, again.quarantined) == (1, 0, 1)
+    assert rows(settings, "select state, inserted_count, quarantined_count from ops.loads order by load_id") == [
+        ("accepted", 59, 1), ("accepted", 0, 1),
+    ]  # fmt: skip
+
+
 def test_nothing_before_listing_and_unknown_instruments_are_results_told_in_the_report(
     make_history: MakeSettings,
 ) -> None:

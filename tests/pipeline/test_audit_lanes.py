@@ -114,26 +114,29 @@ def test_exactly_the_named_loads_are_audited_and_those_that_are_done_are_left(le
 
 def test_a_rejected_load_of_history_raises_at_the_end_and_is_brought_in_by_hand(lenient: Settings) -> None:
     strict = lenient.model_copy(update={"audit_max_bad_share": 0.4})
-    bad = history(strict, *quotes(1), quote("BTC-USD", -1, at=NOON), origin="history-bad")
+    wrong = [quote("BTC-USD", -1, at=NOON + n * MINUTE) for n in range(11)]
+    bad = history(strict, *quotes(1), *wrong, origin="history-bad")
     good = history(strict, *quotes(1, first=5))
 
-    with pytest.raises(LoadRejectedError, match=f"load {bad} was rejected, its 2 rows from history-bad stay out"):
+    with pytest.raises(LoadRejectedError, match=f"load {bad} was rejected, its 12 rows from history-bad stay out"):
         audit(strict, loads=[bad, good], now=NOON)
 
     assert states(strict) == {bad: "rejected", good: "accepted"}
     with connect(strict) as conn, lease(conn, "audit", seconds=60):  # the live audit runs
-        assert accept_rejected(strict, bad) == AuditReport(accepted=1, inserted=1, quarantined=1)
-    assert rows(strict, "select origin, line_number from raw.rejected_events") == [("history-bad", 2)]
+        assert accept_rejected(strict, bad) == AuditReport(accepted=1, inserted=1, quarantined=11)
+    assert rows(strict, "select origin, min(line_number), count(*) from raw.rejected_events group by 1") == [
+        ("history-bad", 2, 11)
+    ]
 
 
 def test_a_source_of_history_that_is_bad_is_set_aside_and_the_other_comes_in(lenient: Settings) -> None:
     good = [quote("BTC-USD", n, at=NOON + n * MINUTE, source="coinbase") for n in range(1, 4)]
-    bad = [quote("BTC-USD", -n, at=NOON - n * MINUTE, source="kraken") for n in range(1, 4)]
+    bad = [quote("BTC-USD", -n, at=NOON - n * MINUTE, source="kraken") for n in range(1, 26)]
     one = history(lenient.model_copy(), *good, *bad, complete_until={"coinbase": NOON, "kraken": NOON})
 
     report = audit(lenient, loads=[one], now=NOON + timedelta(hours=1))
 
-    assert (report.inserted, report.quarantined, report.set_aside) == (3, 3, (f"kraken of load {one}",))
+    assert (report.inserted, report.quarantined, report.set_aside) == (3, 25, (f"kraken of load {one}",))
     assert rows(lenient, "select source from ops.watermarks") == [("coinbase",)]
 
 

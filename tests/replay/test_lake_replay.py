@@ -97,7 +97,7 @@ def test_only_the_lines_of_the_sources_asked_for_are_read(lenient: Settings) -> 
 def test_a_rejected_load_comes_in_with_todays_rules(
     make_settings: Callable[..., Settings], template_marts: str
 ) -> None:
-    strict = make_settings(template=template_marts, audit_max_bad_share=0.1, audit_min_symbol_share=0.0)
+    strict = make_settings(template=template_marts, audit_max_bad_share=0.01, audit_min_symbol_share=0.0)
     with pytest.raises(LoadRejectedError):
         minute(strict, quote("NEW-USD", 1), quote("BTC-USD", 2))
     with pytest.raises(LoadRejectedError, match=r"1 objects FAILED(.|\n)*quantstream replay --resume"):
