@@ -37,8 +37,8 @@ status: environment ## how it does
 clean: environment ## stop it and remove its state (asks; YES=1 does not ask)
 	@$(BIN)/quantstream clean $(if $(YES),--yes)
 
-# Tests wait a good deal for servers: three at a time use two processors well.
-WORKERS ?= 3
+# As many as there are processors: some tests hold the platform to a time.
+WORKERS ?= 2
 
 .PHONY: test
 test: lint types ## lint, types, SQL lint, and all tests

@@ -281,7 +281,7 @@ ROWS = st.lists(st.tuples(st.integers(0, 3), st.sampled_from([10, 11, -1]), st.i
 
 @given(loads=st.lists(ROWS, min_size=2, max_size=4))
 @hypothesis_settings(
-    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
 def test_whatever_loads_of_history_come_at_once_they_end_as_if_one_by_one(
     lenient: Settings, loads: list[list[tuple[int, int, int]]]

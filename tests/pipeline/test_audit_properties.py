@@ -33,7 +33,7 @@ def lenient(marts_settings: Settings) -> Settings:
     return marts_settings.model_copy(update={"audit_min_symbol_share": 0.0, "audit_max_bad_share": 1.0})
 
 
-@hypothesis_settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@hypothesis_settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(batches=st.lists(st.lists(ROWS, min_size=1, max_size=8), min_size=1, max_size=3))
 def test_every_row_is_accounted_for_and_the_latest_delivery_stays(
     lenient: Settings, batches: list[list[Event]]

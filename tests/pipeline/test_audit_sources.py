@@ -241,7 +241,7 @@ MIXED = st.lists(
 )
 
 
-@hypothesis_settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@hypothesis_settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(mixed=MIXED)
 def test_every_row_is_accounted_for_and_a_source_is_in_or_out(two: Settings, mixed: list[Event]) -> None:
     settings = two.model_copy(update={"audit_min_symbol_share": 0.0, "audit_max_bad_share": 0.4})

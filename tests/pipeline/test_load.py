@@ -219,7 +219,7 @@ def run(step: Any, module: str, settings: Settings, crash: tuple[str, int] | Non
 
 @given(steps=st.lists(STEPS, max_size=12), batch=st.integers(1, 4))
 @hypothesis_settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
 def test_however_a_stream_is_cut_and_whoever_dies_each_record_is_in_one_object_and_one_row(
     settings: Settings, steps: list[tuple[str, Any]], batch: int

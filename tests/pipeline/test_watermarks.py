@@ -149,7 +149,7 @@ STEPS = st.tuples(
 @example([("send", 16), ("run", 0), ("land", 0), ("load", 0), ("accept", 0), ("accept", 0)], 2)
 @example([("land_in_a_sending", 16), ("run", 0), ("run", 0)], 2)
 @example([("send", 9), ("split", 0), ("send", 9), ("run", 0), ("run", 0), ("run_late", 0)], 2)
-@hypothesis_settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@hypothesis_settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_minute_is_never_complete_before_all_its_events_are_accepted_and_in_the_end_every_one_is(
     at: Fake, steps: list[tuple[str, int]], shards: int
 ) -> None:

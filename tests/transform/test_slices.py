@@ -87,20 +87,40 @@ def test_what_is_live_comes_first_and_all_at_once(marts_settings: Settings) -> N
         assert all_batches(conn, 100) == [["live 1", "live 2"], ["day 0"]]
 
 
+WATERMARK = "select to_char(complete_until, 'HH24:MI') from ops.transform_watermarks"
+
+
 def test_a_slice_that_a_crash_left_open_is_finished_as_it_is(marts_settings: Settings) -> None:
-    """Its watermarks too: those of today came with loads that are not in it."""
-    watermark = "select to_char(complete_until, 'HH24:MI') from ops.transform_watermarks"
+    """With the watermarks that it took; those of today came with loads that are not in it."""
     with connect(marts_settings) as conn:
         accepted(conn, "day 0", day=0)
         accepted(conn, "day 1", day=1)
         conn.execute("insert into ops.watermarks values ('simulator', '2026-03-02 10:00Z')")
         assert taken(conn, 100) == ["day 0"]
-        accepted(conn, "live")
         conn.execute("update ops.watermarks set complete_until = '2026-03-02 10:01Z'")
-        assert (taken(conn, 100), rows(conn, watermark)) == (["day 0"], [("10:00",)])
+        assert (taken(conn, 100), rows(conn, WATERMARK)) == (["day 0"], [("10:00",)])
         with conn.transaction():
             close_batch(conn, open_batch(conn, 100))
-        assert (taken(conn, 100), rows(conn, watermark)) == (["live"], [("10:01",)])
+        assert (taken(conn, 100), rows(conn, WATERMARK)) == (["day 1"], [("10:01",)])
+
+
+def test_a_slice_that_a_crash_left_open_makes_room_for_what_is_live(marts_settings: Settings) -> None:
+    """What it had changed comes back with it."""
+    ranges = "select symbol from intermediate.int_changed_ranges"
+    with connect(marts_settings) as conn:
+        accepted(conn, "day 0", day=0)
+        conn.execute("insert into ops.watermarks values ('simulator', '2026-03-02 10:00Z')")
+        assert taken(conn, 100) == ["day 0"]
+        conn.execute(
+            "insert into intermediate.int_changed_ranges (source, symbol, from_candle, until_candle) "
+            "values ('simulator', 'AAPL', '2026-03-02 10:00Z', '2026-03-02 10:05Z')"
+        )
+        accepted(conn, "live")
+        conn.execute("update ops.watermarks set complete_until = '2026-03-02 10:01Z'")
+        assert (taken(conn, 100), rows(conn, WATERMARK), rows(conn, ranges)) == (["live"], [("10:01",)], [])
+        with conn.transaction():
+            close_batch(conn, open_batch(conn, 100))
+        assert (taken(conn, 100), rows(conn, ranges)) == (["day 0"], [("AAPL",)])
 
 
 def test_a_live_batch_that_a_crash_left_open_takes_what_came_since(marts_settings: Settings) -> None:
