@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Annotated, Any
+import time
+from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 import typer
 
@@ -16,7 +17,17 @@ if TYPE_CHECKING:
 
     from include.pipeline.rebuild import RebuildProgress, RebuildReport
     from include.settings import Settings
-    from include.stack.airflow_api import AirflowApi
+    from include.stack.airflow_api import AirflowApi, Dag
+
+
+class Runs(Protocol):
+    """What is asked of Airflow."""
+
+    def dags(self) -> dict[str, Dag]: ...
+    def pause(self, dag_id: str) -> None: ...
+    def unpause(self, dag_id: str) -> None: ...
+    def active_runs(self, dag_ids: Sequence[str]) -> int: ...
+
 
 EPILOG = """
 Examples:
@@ -92,19 +103,68 @@ def _ask(settings: Settings, console: Console, *, is_going_on: bool, yes: bool) 
 
 def _pause(settings: Settings, console: Console) -> list[str]:
     """Pause the DAGs that run, so that no task starts meanwhile; their names. Airflow that does not run has none."""
-    from include.stack.airflow import DAGS, HISTORY_DAGS
+
+    def say(text: str) -> None:
+        console.print(f"  {text}", style="dim", soft_wrap=True, markup=False)
 
     def pause(api: AirflowApi) -> list[str]:
-        known = api.dags()
-        running = [name for name in (*DAGS, *HISTORY_DAGS) if name in known and not known[name].is_paused]
-        for name in running:
-            api.pause(name)
-        return running
+        return pause_between_minutes(api, lambda: _on_its_way(settings), say)
 
     paused: list[str] = _with_airflow(settings, pause) or []
     if paused:
         console.print(f"paused: {', '.join(paused)}", soft_wrap=True)
     return paused
+
+
+def pause_between_minutes(
+    api: Runs,
+    on_its_way: Callable[[], int],
+    say: Callable[[str], object],
+    *,
+    patience: float = 90.0,
+    pause: float = 0.5,
+) -> list[str]:
+    """Pause the DAGs that run, and say which, when no run of the minute is under way and nothing is `on_its_way`.
+
+    A paused DAG leaves its runs where they are, half a minute in the marts. What does not end within `patience` seconds
+    is paused all the same. `pause` is the time between two looks, in seconds.
+    """
+    from include.stack.airflow import DAGS, HISTORY_DAGS
+
+    end = time.monotonic() + patience
+    is_said = False
+    while True:
+        is_late = time.monotonic() > end
+        if is_late or not (api.active_runs(DAGS) or on_its_way()):
+            known = api.dags()
+            running = [name for name in (*DAGS, *HISTORY_DAGS) if name in known and not known[name].is_paused]
+            for name in running:
+                api.pause(name)
+            if is_late:
+                say(f"it did not end within {patience:.0f} s and is paused where it is")
+            if is_late or not (api.active_runs(DAGS) or on_its_way()):
+                return running
+            for name in running:
+                api.unpause(name)
+        if not is_said:
+            say("waiting for the minute under way")
+            is_said = True
+        time.sleep(pause)
+
+
+def _on_its_way(settings: Settings) -> int:
+    """How much is on its way into the marts; nothing where that cannot be told: what is broken is not waited for."""
+    import psycopg
+
+    from include.errors import QuantStreamError
+    from include.warehouse.db import connect
+    from include.warehouse.rebuilds import waiting
+
+    try:
+        with connect(settings) as conn:
+            return sum(waiting(conn).values())
+    except (psycopg.Error, QuantStreamError):
+        return 0
 
 
 def _unpause(settings: Settings, names: Sequence[str], console: Console) -> None:

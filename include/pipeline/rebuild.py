@@ -12,14 +12,14 @@ import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Final, TypeVar
 
 import psycopg
 
 from include.aws import client
 from include.crashpoints import crash_point
-from include.errors import LakeError, LeaseHeldError, QuantStreamError
+from include.errors import LakeError, LeaseHeldError, QuantStreamError, TransformError
 from include.events import Window, iso
 from include.instruments import known_instruments
 from include.lake.listing import list_raw
@@ -229,12 +229,15 @@ def _begin(work: _Work, paused: Collection[str], *, without_unreadable: bool) ->
             _check_lake(work)
         keepsakes.keep(work.settings)
         work.progress(RebuildProgress("load", said="checksums of the marts as they are"))
-        before = _checksums(work.conn)
+        as_of = datetime.now(UTC)
+        before = _as_they_are(work, as_of)
         crash_point("before_rebuild_emptied")
-        rebuilds.begin(work.held, before, paused)
+        rebuilds.begin(work.held, before, as_of=as_of, paused=paused, notes=work.notes)
         crash_point("after_rebuild_emptied")
         found = rebuilds.under_way(work.conn)
         assert found is not None  # noqa: S101  # it was written down just now
+    else:
+        work.notes.extend(found.notes)
     if found.phase == "load":
         keepsakes.restore(work.settings, work.conn)
         if not rebuilds.has_models(work.conn):
@@ -264,10 +267,19 @@ def _check_lake(work: _Work) -> None:
             )
 
 
-def _checksums(conn: psycopg.Connection) -> dict[str, Checksum] | None:
-    """Of the marts as they are; None if they cannot be read, or nothing was ever loaded."""
+def _as_they_are(work: _Work, as_of: datetime) -> dict[str, Checksum] | None:
+    """Checksums of the marts, searched for gaps up to now; None if they cannot be read, or nothing was ever loaded."""
     try:
-        return mart_checksums(conn) if rebuilds.origins(conn) else None
+        if not rebuilds.origins(work.conn):
+            return None
+        try:
+            find_gaps(_silent(work.settings), now=as_of, run_id=work.run_id)
+        except (TransformError, psycopg.Error) as error:
+            work.notes.append(f"gaps could not be searched before, so what is missing may differ: {error}")
+        work.notes += [
+            f"{count:,} {what} when it began and are in it now" for what, count in rebuilds.waiting(work.conn).items()
+        ]
+        return mart_checksums(work.conn)
     except psycopg.Error as error:
         log.warning("the marts cannot be read, so there is nothing to compare with afterwards: %s", error)
         return None
@@ -350,22 +362,23 @@ def _transform(work: _Work) -> None:
 
 
 def _detect(work: _Work, under_way: Rebuild) -> int:
-    """Alerts and gaps as of today, told to nobody; how many that were."""
+    """Alerts, and gaps as of the moment that is compared, told to nobody; how many that were."""
     work.let_go("detect")
-    silent = work.settings.model_copy(update={"alert_max_age_hours": _NO_AGE})
+    silent = _silent(work.settings)
     found = work.patiently(lambda: detect(silent, run_id=work.run_id))
     work.progress(RebuildProgress("detect", said=str(found)))
-    gaps = under_way.before.get("gaps") if under_way.before else None
-    if gaps is None or gaps.rows:
-        work.progress(
-            RebuildProgress("detect", said=str(work.patiently(lambda: find_gaps(silent, run_id=work.run_id))))
-        )
+    gaps = work.patiently(lambda: find_gaps(silent, now=under_way.started_at, run_id=work.run_id))
+    work.progress(RebuildProgress("detect", said=str(gaps)))
     with work.conn.transaction():
         silenced = rebuilds.silence(work.conn, under_way.started_at)
         rebuilds.enter(work.held, "done")
         crash_point("before_rebuild_phase")
     crash_point("after_rebuild_phase")
     return silenced
+
+
+def _silent(settings: Settings) -> Settings:
+    return settings.model_copy(update={"alert_max_age_hours": _NO_AGE})
 
 
 def _report(work: _Work, under_way: Rebuild, silenced: int) -> RebuildReport:

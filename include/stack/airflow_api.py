@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from types import TracebackType
@@ -107,6 +108,11 @@ class AirflowApi:
         params = {"order_by": "-run_after", "limit": limit} | filters
         answer = self._request("GET", f"/api/v2/dags/{dag_id}/dagRuns", params=params)
         return [_run(found) for found in answer["dag_runs"]], int(answer["total_entries"])
+
+    def active_runs(self, dag_ids: Sequence[str]) -> int:
+        """How many runs of these DAGs are queued or running."""
+        states = ("queued", "running")
+        return sum(self.runs(dag_id, limit=1, state=state)[1] for dag_id in dag_ids for state in states)
 
     def runs_with_a_task(self, dag_id: str, state: str) -> set[str]:
         """The ids of the runs that have a task in this state, of at most 100 such tasks."""

@@ -86,7 +86,7 @@ from (
         source,
         (select window_start from ops.outcomes as o where o.source = series.source and o.window_end is not null and o.ok
             and o.step in ('pull', 'collect') order by o.window_end limit 1) as polled_from,
-        (select window_end from ops.outcomes as o where o.source = series.source and o.window_end is not null
+        (select window_end from ops.outcomes as o where o.source = series.source and o.window_end <= %(now)s
             and o.step in ('pull', 'collect') order by o.window_end desc limit 1) as polled_until,
         (select min(covered_from) from ops.history_coverage as c where c.source = series.source) as past_from
     from (select distinct source from ops.gap_series) as series
@@ -203,6 +203,7 @@ def prepare(
         conn.execute(
             _ASKED,
             {
+                "now": now,
                 "lags": _json(named),
                 "sources": [source for source, _ in polled],
                 "symbols": [symbol for _, symbol in polled],

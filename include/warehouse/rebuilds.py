@@ -44,6 +44,13 @@ where l.expires_at > clock_timestamp() and l.name <> all(%s) and split_part(l.na
 order by l.name
 """
 
+_WAITING: Final = """
+select
+    (select count(*) from ops.stream_ranges where state = 'landed')
+        + (select count(*) from ops.history_pieces where state = 'landed'),
+    (select count(*) from ops.loads where state in ('landed', 'accepted')),
+    (select count(distinct symbol) from ops.detect_queue)
+"""
 _RANGE: Final = """
 insert into ops.stream_ranges (
     stream, stream_created_at, shard_id, from_sequence, to_sequence, record_count, event_count, arrived_at, s3_key,
@@ -123,13 +130,15 @@ group by lost.load_id, lost.source, lost.kind, lost.origin, lost.read_count
 @dataclass(frozen=True, slots=True)
 class Rebuild:
     """The rebuild that is under way. `before`: the checksums of the marts before they were emptied, if they could be
-    read. `paused`: the DAGs that were paused for it. `started_at` is this database's clock, UTC."""
+    read. `paused`: the DAGs that were paused for it. `notes`: what is to be known of the marts as they were.
+    `started_at` is as of when they were compared: this database's clock, UTC."""
 
     rebuild_id: int
     phase: Phase
     started_at: datetime
     before: dict[str, Checksum] | None
     paused: tuple[str, ...]
+    notes: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,15 +153,29 @@ class KnownLoad:
 def under_way(conn: psycopg.Connection) -> Rebuild | None:
     """The rebuild that has not come to its end; None if there is none."""
     row = conn.execute(
-        "select rebuild_id, phase, started_at, before, paused from ops.rebuilds where phase <> 'done'"
+        "select rebuild_id, phase, started_at, before, paused, notes from ops.rebuilds where phase <> 'done'"
     ).fetchone()
     if row is None:
         return None
     before = None if row[3] is None else {mart: Checksum(*checksum) for mart, checksum in row[3].items()}
-    return Rebuild(row[0], row[1], row[2], before, tuple(row[4]))
+    return Rebuild(row[0], row[1], row[2], before, tuple(row[4]), tuple(row[5]))
 
 
-def begin(held: Lease, before: Mapping[str, Checksum] | None, paused: Collection[str]) -> None:
+def waiting(conn: psycopg.Connection) -> dict[str, int]:
+    """What is on its way into the marts, by what it waits for; only what there is any of."""
+    row = conn.execute(_WAITING).fetchone() or ()
+    named = ("objects waited to be loaded", "loads waited for the next build", "symbols waited for detection")
+    return {what: count for what, count in zip(named, row, strict=True) if count}
+
+
+def begin(
+    held: Lease,
+    before: Mapping[str, Checksum] | None,
+    *,
+    as_of: datetime,
+    paused: Collection[str] = (),
+    notes: Collection[str] = (),
+) -> None:
     """Empty the warehouse and write down that a rebuild is under way: one transaction.
 
     Raises FencedError, and QuantStreamError if the warehouse lacks a table.
@@ -168,8 +191,8 @@ def begin(held: Lease, before: Mapping[str, Checksum] | None, paused: Collection
             conn.execute(sql.SQL("truncate {}").format(sql.SQL(", ").join(names)))
             conn.execute("delete from raw.rejected_events where load_id is not null")
             conn.execute(
-                "insert into ops.rebuilds (before, paused) values (%s::jsonb, %s)",
-                [None if told is None else orjson.dumps(told).decode(), list(paused)],
+                "insert into ops.rebuilds (before, started_at, paused, notes) values (%s::jsonb, %s, %s, %s)",
+                [None if told is None else orjson.dumps(told).decode(), as_of, list(paused), list(notes)],
             )
     except psycopg.errors.UndefinedTable as error:
         raise QuantStreamError(
