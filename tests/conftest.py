@@ -39,6 +39,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         item.add_marker(pytest.mark.xdist_group(group))
 
 
+_platform: list[contextlib.ExitStack] = []
+
+
+def _stop_platform() -> None:
+    while _platform:
+        _platform.pop().close()
+
+
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """The platform is stopped after its last test: it would take half a processor from all others until the end."""
+    if "platform" in getattr(item, "fixturenames", ()) and "platform" not in getattr(nextitem, "fixturenames", ()):
+        _stop_platform()
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -209,8 +223,10 @@ def platform() -> Iterator[Settings]:
     home = Path(tempfile.mkdtemp(prefix="quantstream-platform-"))
     settings = load_settings(home=home, postgres_port=free_port(), aws_port=free_port(), airflow_port=free_port())
     console = Console(stderr=True)
-    try:
-        yield up(settings, console).settings
-    finally:
-        down(settings, console)
-        shutil.rmtree(home, ignore_errors=True)
+    with contextlib.ExitStack() as stack:
+        stack.callback(shutil.rmtree, home, ignore_errors=True)
+        stack.callback(down, settings, console)
+        running = up(settings, console).settings
+        _platform.append(stack.pop_all())
+    yield running
+    _stop_platform()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import time
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -109,7 +107,7 @@ def test_a_killed_scheduler_is_back_and_its_cycle_goes_on_within_30_seconds(plat
         interrupted = {dag_id: run.run_id for dag_id in MINUTE_DAGS if (run := unfinished(airflow, dag_id))}
     for victim in victims:
         with suppress(psutil.NoSuchProcess):
-            os.kill(victim.pid, signal.SIGKILL)
+            victim.kill()
     killed = time.monotonic()
     assert interrupted, "no cycle was running"
 

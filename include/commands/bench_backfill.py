@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from typing import Annotated, Any, Final, Literal
 
 import typer
 
-from include.commands.bench_home import home_of_its_own, tell
+from include.commands.bench_home import copy_again, home_of_its_own, tell
 from include.commands.bench_memory import Memory
 from include.errors import QuantStreamError
 from include.settings import Settings
@@ -26,13 +25,7 @@ _DAY: Final = timedelta(days=1)
 _BARS_A_DAY: Final = 1440
 _AT_ONCE: Final = 100_000  # events of one call of `backfill`: what fits into one raw object
 
-_COLUMNS: Final = "source, kind, symbol, event_time, vendor_id, payload_hash, payload, received_at, loaded_at, load_id"
-_EXPORT: Final = f"copy (select {_COLUMNS} from raw.market_events) to stdout"  # noqa: S608
-_TABLES: Final = {
-    "plain": "create table raw.bench_copy (like raw.market_events including defaults)",
-    "keyed": "create table raw.bench_copy (like raw.market_events including defaults including indexes)",
-}
-_COPY: Final = f"copy raw.bench_copy ({_COLUMNS}) from stdin"
+_MADE: Final = ("raw.market_events", "marts.trades", "marts.candles_1m", "marts.candles_5m", "marts.indicators_1m")
 _STEPS: Final = """
 select step, sum(seconds), max(at) from ops.outcomes
 where at > %s and step in ('history', 'load_history', 'audit_history', 'transform') group by step
@@ -44,7 +37,9 @@ class BackfillBench:
     """Result of `bench backfill`. Seconds are of the clock; `steps` are summed over the processes that did them.
 
     `of_copy` is the whole time as a multiple of a COPY of the same rows into a table without an index, `of_keyed_copy`
-    into one with the keys of raw.market_events. `one_more_day`: seconds that a day took with so many days present.
+    into one with the keys of raw.market_events. `of_made_copy`: of a COPY of all rows that were made, raw and marts,
+    into tables with their keys, which is what would be left if nothing had to be fetched, judged or computed.
+    `one_more_day`: seconds that a day took with so many days present.
     """
 
     kind: str
@@ -58,8 +53,10 @@ class BackfillBench:
     steps: dict[str, float]
     copy_seconds: float
     keyed_copy_seconds: float
+    made_copy_seconds: float
     of_copy: float
     of_keyed_copy: float
+    of_made_copy: float
     peak_mib: int
     peak_database_mib: int
     one_more_day: dict[int, float]
@@ -153,15 +150,17 @@ def measure(
         events = days * per_day
         if rows["raw.market_events"] != events:
             raise QuantStreamError(f"of {events} events {rows['raw.market_events']} came in; this must not be")
-        plain, keyed = (_bare_copy(conn, table) for table in _TABLES.values())
+        _, plain = copy_again(conn, "raw.market_events")
+        written = [copy_again(conn, table, keyed=True)[1] for table in _MADE]
     timed = events - (2 * per_day if growth else 0)
     share = timed / (events + (per_day if growth else 0))  # what was timed, of all that is there by now
-    plain, keyed = plain * share, keyed * share
+    plain, keyed, made = plain * share, written[0] * share, sum(written) * share
     return BackfillBench(
         kind=kind, events=timed, symbols=symbols, days=days, jobs=jobs, seconds=round(seconds, 2),
         events_per_second=round(timed / seconds), fetched_seconds=round(fetched - began, 2), steps=steps,
-        copy_seconds=round(plain, 2), keyed_copy_seconds=round(keyed, 2), of_copy=round(seconds / plain, 1),
-        of_keyed_copy=round(seconds / keyed, 1), peak_mib=memory.peak_mib, peak_database_mib=memory.peak_database_mib,
+        copy_seconds=round(plain, 2), keyed_copy_seconds=round(keyed, 2), made_copy_seconds=round(made, 2),
+        of_copy=round(seconds / plain, 1), of_keyed_copy=round(seconds / keyed, 1),
+        of_made_copy=round(seconds / made, 1), peak_mib=memory.peak_mib, peak_database_mib=memory.peak_database_mib,
         one_more_day={present: round(took, 2) for present, took in more.items()}, rows=rows,
     )  # fmt: skip
 
@@ -226,22 +225,7 @@ def _serve(pipe: Any, kind: BackfillKind, symbols: int, per_day: int) -> None:
 
 
 def _counts(conn: Any) -> dict[str, int]:
-    names = ("raw.market_events", "marts.trades", "marts.candles_1m", "marts.candles_5m", "marts.indicators_1m")
-    return {name: conn.execute(f"select count(*) from {name}").fetchone()[0] for name in names}  # noqa: S608
-
-
-def _bare_copy(conn: Any, table: str) -> float:
-    """Seconds of a COPY of all raw events: read from a file that was written before, so that only the COPY counts."""
-    with tempfile.TemporaryFile() as rows, conn.transaction(force_rollback=True), conn.cursor() as cursor:
-        with cursor.copy(_EXPORT) as export:
-            rows.writelines(export)
-        rows.seek(0)
-        cursor.execute(table)
-        started = perf_counter()
-        with cursor.copy(_COPY) as copy:
-            while block := rows.read(256 * 1024):
-                copy.write(block)
-        return perf_counter() - started
+    return {name: conn.execute(f"select count(*) from {name}").fetchone()[0] for name in _MADE}  # noqa: S608
 
 
 def _table(result: BackfillBench) -> Any:
@@ -257,7 +241,8 @@ def _table(result: BackfillBench) -> Any:
         table.add_row(name, f"{seconds:.1f}", f"{result.events / seconds:,.0f}" if seconds else "")
     grown = ", ".join(f"{seconds:.1f} s with {days} present" for days, seconds in result.one_more_day.items())
     table.caption = (
-        f"{result.of_copy:g} times a bare COPY, {result.of_keyed_copy:g} times one into a keyed table; "
+        f"{result.of_copy:g} times a bare COPY, {result.of_keyed_copy:g} times one into a keyed table, "
+        f"{result.of_made_copy:g} times one of all rows that were made; "
         f"peak {result.peak_mib} MiB of Python, {result.peak_database_mib} MiB of Postgres"
         + (f"; one more day: {grown}" if grown else "")
     )
@@ -271,3 +256,4 @@ def _lines(result: BackfillBench) -> Iterator[tuple[str, float]]:
         yield f"    {name}, summed over processes", seconds
     yield "bare COPY", result.copy_seconds
     yield "COPY into a keyed table", result.keyed_copy_seconds
+    yield "COPY of all rows made, keyed", result.made_copy_seconds

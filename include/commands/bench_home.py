@@ -9,9 +9,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import psycopg
     from _typeshed import DataclassInstance
     from rich.console import Console
 
@@ -31,6 +33,27 @@ def home_of_its_own(console: Console, *, keep: bool) -> Iterator[Path]:
         else:
             down(load_settings(home=home), console)
             shutil.rmtree(home, ignore_errors=True)
+
+
+def copy_again(conn: psycopg.Connection, table: str, *, keyed: bool = False) -> tuple[int, float]:
+    """Rows and seconds of a COPY of what is in `table` ("schema.name") into an empty one of the same columns.
+
+    Read from a file that was written before, so that only the COPY counts. `keyed`: with the indexes of `table`.
+    """
+    from psycopg import sql
+
+    name = sql.Identifier(*table.split("."))
+    indexes = sql.SQL("including indexes" if keyed else "")
+    with tempfile.TemporaryFile() as rows, conn.transaction(force_rollback=True), conn.cursor() as cursor:
+        with cursor.copy(sql.SQL("copy (select * from {}) to stdout").format(name)) as export:
+            rows.writelines(export)
+        rows.seek(0)
+        cursor.execute(sql.SQL("create table raw.bench_copy (like {} including defaults {})").format(name, indexes))
+        started = perf_counter()
+        with cursor.copy("copy raw.bench_copy from stdin") as copy:
+            while block := rows.read(256 * 1024):
+                copy.write(block)
+        return cursor.rowcount, perf_counter() - started
 
 
 def tell(result: DataclassInstance, table: Callable[[Any], Any], *, as_json: bool) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,7 +13,7 @@ from typing import Annotated, Any, Final, Literal
 
 import typer
 
-from include.commands.bench_home import home_of_its_own, tell
+from include.commands.bench_home import copy_again, home_of_its_own, tell
 from include.errors import QuantStreamError
 from include.events import Event
 from include.settings import Settings
@@ -24,13 +23,6 @@ StreamKind = Literal["trade", "quote", "bar"]
 _CHUNK: Final = 10_000  # events that a source hands over at once
 _SYMBOLS: Final = 25
 _SAMPLE: Final = 0.02  # seconds between two looks at the memory
-
-_COLUMNS: Final = (
-    "load_id, line_number, source, kind, symbol, event_time, vendor_id, payload_hash, payload, received_at"
-)
-_EXPORT: Final = f"copy (select {_COLUMNS} from raw.landed_events) to stdout"  # noqa: S608
-_TABLE: Final = "create table raw.bench_copy (like raw.landed_events including defaults)"
-_COPY: Final = f"copy raw.bench_copy ({_COLUMNS}) from stdin"
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +107,7 @@ def measure(settings: Settings, *, events: int, kind: StreamKind) -> StreamBench
     with clocks["load"].running():
         loaded = load(settings).events
     with connect(settings) as conn:
-        copied, seconds = _bare_copy(conn)
+        copied, seconds = copy_again(conn, "raw.landed_events")
     if not events == loaded == copied:
         raise QuantStreamError(f"of {events} events {loaded} were loaded and {copied} copied; this must not be")
     return StreamBench(
@@ -196,20 +188,6 @@ class _Clock:
             self.seconds += perf_counter() - started
             done.set()
             thread.join()
-
-
-def _bare_copy(conn: Any) -> tuple[int, float]:
-    """Rows and seconds of a COPY of what was loaded: written to a file before, so that only the COPY is measured."""
-    with tempfile.TemporaryFile() as rows, conn.transaction(force_rollback=True), conn.cursor() as cursor:
-        with cursor.copy(_EXPORT) as export:
-            rows.writelines(export)
-        rows.seek(0)
-        cursor.execute(_TABLE)
-        started = perf_counter()
-        with cursor.copy(_COPY) as copy:
-            while block := rows.read(256 * 1024):
-                copy.write(block)
-        return cursor.rowcount, perf_counter() - started
 
 
 def _table(result: StreamBench) -> Any:

@@ -109,10 +109,13 @@ def _runner(manifest: Any) -> Any:
     os.environ.setdefault("DO_NOT_TRACK", "1")  # before dbt is imported
     from dbt.adapters.base import impl
     from dbt.cli.main import dbtRunner
+    from dbt_common.behavior_flags import BehaviorFlagRendered
 
     # Each run adds the adapter's flags to this list once more, and every entry costs the next run 10 ms.
     flags = impl.DEFAULT_BASE_BEHAVIOR_FLAGS
     flags[:] = {flag["name"]: flag for flag in flags}.values()
+    # For each of them dbt looks through the whole stack for the name of a module that it never shows.
+    BehaviorFlagRendered._default_source = staticmethod(lambda: "dbt")  # type: ignore[method-assign]
     return dbtRunner(manifest=manifest)
 
 

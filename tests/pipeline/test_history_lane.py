@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
@@ -264,11 +263,17 @@ def test_no_slice_is_begun_shortly_before_a_live_load_is_expected(
 ) -> None:
     """So many seconds ago the last live load was accepted; the next one comes half a second from now."""
 
+    has_come = threading.Event()
+
     def come() -> None:
         with connect(marts_settings) as another:
             accept(another, [quote("AAPL", "10:41", 10)])
+        has_come.set()
 
-    meanwhile(lambda: time.sleep(1))
+    def lasts_until_it_has_come() -> None:
+        assert has_come.wait(10)
+
+    meanwhile(lambda: None)
     with connect(marts_settings) as conn:
         accept(conn, [quote("AAPL", "10:40", 10)])
         transform(marts_settings)
@@ -280,6 +285,7 @@ def test_no_slice_is_begun_shortly_before_a_live_load_is_expected(
         timer = threading.Timer(0.5, come)
         if comes:
             timer.start()
+            meanwhile(lasts_until_it_has_come)
         transform(marts_settings)
         timer.join() if comes else None
         assert rows(conn, BATCHES) == lanes
