@@ -12,11 +12,15 @@ import typer
 from include.errors import ConfigError, NotRunningError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import psycopg
     from rich.console import Console
 
     from include.events import Window
     from include.pipeline.lake_replay import LakeReplayReport, Progress, ReplayPlan
     from include.settings import Settings
+    from include.stack.airflow_api import Run
 
 EPILOG = """
 Examples:
@@ -35,7 +39,7 @@ Exit codes: 0 everything is in, 1 an object could not be read or was rejected, 2
 """
 _DAG = "lake_replay"
 _LOOK = 1.0  # seconds between two looks at Airflow
-_SAID = "select error from ops.outcomes where run_id = %s and not ok order by outcome_id desc limit 1"
+_FAILED = "select error from ops.outcomes where run_id = %s and not ok order by outcome_id offset %s"
 _SHOWN = 10
 
 
@@ -181,14 +185,11 @@ def _airflow_runs(settings: Settings) -> bool:
 def _in_airflow(
     settings: Settings, window: Window, sources: tuple[str, ...] | None, plan: ReplayPlan, console: Console
 ) -> dict[str, Any]:
-    from include.commands.object_bar import object_bar
     from include.events import iso
-    from include.pipeline.lake_replay import new_id
     from include.stack.airflow_api import AirflowApi
     from include.stack.layout import Layout
     from include.stack.secrets import load_secrets
     from include.warehouse.db import connect
-    from include.warehouse.releases import replayed_objects
 
     if not plan.files and not plan.missing:
         console.print(f"no object arrived from {iso(window.start)} to {iso(window.end)}, nothing to do", soft_wrap=True)
@@ -199,19 +200,34 @@ def _in_airflow(
         console.print(
             f"Airflow does it: the run {run.run_id} of {_DAG}. Ctrl-C ends the watching only.", soft_wrap=True
         )
-        with object_bar(console) as show:
-            while run.ended is None and run.state not in ("success", "failed"):
-                time.sleep(_LOOK)
-                objects, events = replayed_objects(conn, new_id(run.run_id))
-                show(objects=objects, of_objects=len(plan.files), events=events)
-                run = api.run(_DAG, run.run_id)
-        said = conn.execute(_SAID, [run.run_id]).fetchone()
+        run = watch(lambda: api.run(_DAG, run.run_id), run, conn, len(plan.files), console)
+    return {"complete": run.state == "success", "run_id": run.run_id, "state": run.state}
+
+
+def watch(
+    ask: Callable[[], Run], run: Run, conn: psycopg.Connection, objects: int, console: Console, *, pause: float = _LOOK
+) -> Run:
+    """Show how far the run is until it has ended, and each try of its task that failed as it fails; how it ended."""
+    from include.commands.object_bar import object_bar
+    from include.pipeline.lake_replay import new_id
+    from include.warehouse.releases import replayed_objects
+
+    failed = 0
+    with object_bar(console) as show:
+        while run.state not in ("success", "failed"):
+            time.sleep(pause)
+            done, events = replayed_objects(conn, new_id(run.run_id))
+            show(objects=done, of_objects=objects, events=events)
+            run = ask()
+            for (why,) in conn.execute(_FAILED, [run.run_id, failed]).fetchall():
+                failed += 1
+                again = "" if run.state == "failed" else "Airflow tries again later (Ctrl-C ends the watching only): "
+                console.print(f"failed: {again}{why}", style="red", soft_wrap=True, markup=False)
     if run.state == "success":
         console.print("done; candles and alerts follow (market_transform, market_detect)")
-    else:
-        why = said[0] if said else f"its log says why: Airflow, {_DAG}, {run.run_id}"
-        console.print(f"failed: {why}", style="red", soft_wrap=True, markup=False)
-    return {"complete": run.state == "success", "run_id": run.run_id, "state": run.state}
+    elif not failed:
+        console.print(f"failed: its log says why: Airflow, {_DAG}, {run.run_id}", style="red", soft_wrap=True)
+    return run
 
 
 def _parts(text: str) -> tuple[str, ...] | None:

@@ -6,15 +6,18 @@ import json
 from collections.abc import Callable
 
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner, Result
 
 from include import cli, settings
 from include.aws import client
+from include.commands.replay import watch
 from include.instruments import register
 from include.pipeline.transform import transform
 from include.settings import Settings
+from include.stack.airflow_api import Run
 from include.warehouse.db import connect
-from tests.replay.minutes import do, keys, minute, prices, query, quote
+from tests.replay.minutes import NOW, do, keys, minute, prices, query, quote
 
 pytestmark = pytest.mark.stack
 Type = Callable[..., Result]
@@ -87,6 +90,30 @@ def test_what_makes_no_sense_is_refused(type_in: Type, words: list[str], said: s
     refused = type_in(*words)
     assert said in str(refused.exception)
     assert getattr(refused.exception, "exit_code", None) == 2
+
+
+def test_each_try_that_fails_is_told_while_airflow_still_tries(platform_of_one: Settings) -> None:
+    states = iter(["running", "running", "running", "failed"])
+    failures = iter([None, "object a is missing", None, "object a is still missing"])
+
+    def ask() -> Run:
+        if why := next(failures):
+            do(
+                platform_of_one,
+                "insert into ops.outcomes (step, ok, run_id, error) values ('x', false, 'one', %s)",
+                why,
+            )
+        return Run("lake_replay", "one", next(states), NOW, NOW, None)
+
+    shown = Console(record=True, width=200)
+    with connect(platform_of_one) as conn:
+        ended = watch(ask, Run("lake_replay", "one", "queued", NOW, None, None), conn, 1, shown, pause=0.01)
+    said = [line for line in shown.export_text().splitlines() if line.startswith("failed")]
+    assert said == [
+        "failed: Airflow tries again later (Ctrl-C ends the watching only): object a is missing",
+        "failed: object a is still missing",
+    ]
+    assert ended.state == "failed"
 
 
 def test_the_stream_is_shown_and_set_back(platform_of_one: Settings, type_in: Type) -> None:
