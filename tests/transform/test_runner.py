@@ -94,6 +94,10 @@ def test_a_model_on_demand_is_built_with_everything_or_when_it_is_named(
     def built(result: BuildResult) -> dict[str, int | None]:
         return {node.name: node.rows for node in result.nodes if node.name == "asked_for"}
 
+    with pytest.raises(TransformError, match=r"(?s)has the columns \['number'\], its .yml describes \[\]"):
+        build_changed(marts_settings)
+    described = "models: [{name: asked_for, columns: [{name: number, description: one}]}]"
+    model.with_suffix(".yml").write_text(f"version: 2\n{described}\n")
     assert built(build_changed(marts_settings)) == {"asked_for": 1}, "after an upgrade everything is built"
     assert built(build_changed(marts_settings)) == {}
     again = build_selected(marts_settings, ["asked_for"])
