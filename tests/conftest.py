@@ -158,7 +158,7 @@ def template_marts(servers: Servers, template_warehouse: str) -> str:
 
 def make_warehouse(servers: Servers, name: str, *, template: str) -> None:
     with servers.admin() as conn:
-        conn.execute(f'create database "{name}" owner quantstream template "{template}"')
+        conn.execute(f'create database "{name}" owner quantstream template "{template}" strategy file_copy')
 
 
 def warehouse_settings(servers: Servers, database: str, **overrides: object) -> Settings:
