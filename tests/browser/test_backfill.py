@@ -56,7 +56,8 @@ def choose_day(page: Page, day: datetime) -> None:
     page.get_by_text("Select date and time").first.click()
     page.get_by_placeholder("YYYY/MM/DD").locator("visible=true").fill(f"{day:%Y/%m/%d}")
     page.get_by_placeholder("HH:mm").locator("visible=true").fill("00:00")
-    page.get_by_role("heading", name="Run Backfill").click()  # closes the popover
+    page.get_by_role("heading", name="Run Backfill").click()  # closes the popover, not at once
+    expect(page.get_by_placeholder("YYYY/MM/DD").locator("visible=true")).to_have_count(0)
 
 
 def test_seven_days_made_in_the_form_and_watched(page: Page, platform: Settings, tmp_path: Path) -> None:
