@@ -16,6 +16,7 @@ import typer
 from include.commands import (
     airflow,
     alerts,
+    analyst,
     athena,
     backfill,
     bench,
@@ -82,6 +83,7 @@ app.command(epilog=athena.EPILOG)(athena.athena)
 app.command(epilog=compact.EPILOG)(compact.compact)
 app.command(epilog=logs.EPILOG)(logs.logs)
 app.add_typer(loads.app, name="loads")
+app.add_typer(analyst.app, name="analyst")
 app.add_typer(stream.app, name="stream")
 app.add_typer(bench.app, name="bench")
 app.command(epilog=provision.EPILOG)(provision.provision)

@@ -76,11 +76,18 @@ class Settings(BaseSettings):
     postgres: Literal["embedded", "external"] = Field("embedded", description="embedded: `up` starts one")
     postgres_port: Port = Field(5433, description="port of the embedded Postgres, on loopback")
     warehouse_dsn: SecretStr | None = Field(None, description="the pipeline's connection to the warehouse")
+    owner_dsn: SecretStr | None = Field(
+        None, description="the warehouse's owner, who migrates; only `up` and `provision` use it"
+    )
     analyst_dsn: SecretStr | None = Field(None, description="the read-only connection used by `quantstream sql`")
     airflow_dsn: SecretStr | None = Field(None, description="Airflow's metadata database")
     admin_dsn: SecretStr | None = Field(
-        None, description="a superuser of an external Postgres; only `quantstream provision` uses it"
+        None,
+        description="an administrator of an external Postgres, who makes roles; only `provision` and `analyst` use it",
     )
+    analyst_statement_seconds: int = Field(30, ge=1, le=3600, description="how long one query of an analyst may take")
+    analyst_connections: int = Field(20, ge=1, le=1000, description="sessions that one analyst may have at once")
+    analyst_work_mem_mb: int = Field(32, ge=1, le=4096, description="memory of one sort or hash of an analyst's query")
 
     # AWS
     aws: Literal["local", "aws"] = Field("local", description="local: MiniStack, started by `up`; aws: the real one")
@@ -164,8 +171,8 @@ class Settings(BaseSettings):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="verbosity of the logs")
 
     @field_validator(
-        "coingecko_api_key", "alphavantage_api_key", "polygon_api_key", "warehouse_dsn", "analyst_dsn", "airflow_dsn",
-        "admin_dsn", "aws_endpoint_url", "topic_arn", "inbox_url",
+        "coingecko_api_key", "alphavantage_api_key", "polygon_api_key", "warehouse_dsn", "owner_dsn", "analyst_dsn",
+        "airflow_dsn", "admin_dsn", "aws_endpoint_url", "topic_arn", "inbox_url",
         mode="before",
     )  # fmt: skip
     @classmethod

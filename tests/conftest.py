@@ -140,8 +140,6 @@ def template_warehouse(servers: Servers) -> str:
     from include.warehouse.migrate import migrate
 
     migrate(settings)
-    with psycopg.connect(settings.warehouse_dsn.get_secret_value(), autocommit=True) as conn:  # type: ignore[union-attr]
-        postgres.grant_analyst(conn)
     return name
 
 
@@ -158,7 +156,10 @@ def template_marts(servers: Servers, template_warehouse: str) -> str:
 
 def make_warehouse(servers: Servers, name: str, *, template: str) -> None:
     with servers.admin() as conn:
-        conn.execute(f'create database "{name}" owner quantstream template "{template}" strategy file_copy')
+        conn.execute(f'create database "{name}" owner quantstream_owner template "{template}" strategy file_copy')
+        conn.execute(f'revoke all on database "{name}" from public')
+        conn.execute(f'grant connect, temporary on database "{name}" to quantstream')
+        conn.execute(f'grant connect on database "{name}" to analysts')
 
 
 def warehouse_settings(servers: Servers, database: str, **overrides: object) -> Settings:

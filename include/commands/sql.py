@@ -45,7 +45,10 @@ def sql(
         Format, typer.Option("--format", "-o", help="table, csv, or json (one object a line).")
     ] = Format.table,
 ) -> None:
-    """Run SQL as the role analyst: it reads the schema marts, and a query ends after 30 seconds."""
+    """Run SQL as the role analyst: it reads the schema marts, and a query ends after some time (30 seconds).
+
+    How long it may take is the setting QUANTSTREAM_ANALYST_STATEMENT_SECONDS.
+    """
     from include.settings import load_settings
     from include.warehouse.db import connect
 
@@ -80,11 +83,16 @@ def _run(conn: psycopg.Connection, query: str) -> tuple[list[str] | None, list[t
         return [column.name for column in cursor.description], cursor.fetchall()
     except psycopg.errors.QueryCanceled:
         raise QueryError(
-            "the query took longer than the 30 seconds that the role analyst has; "
+            f"the query took longer than the {_allowed(conn)} that the role analyst has; "
             "narrow it by symbol or time (both are indexed)"
         ) from None
     except psycopg.Error as error:
         raise QueryError(_explain(query, error)) from None
+
+
+def _allowed(conn: psycopg.Connection) -> str:
+    row = conn.execute("select current_setting('statement_timeout')").fetchone()
+    return str(row[0]) if row else ""
 
 
 def _explain(query: str, error: psycopg.Error) -> str:

@@ -119,9 +119,9 @@ def open_batch(conn: psycopg.Connection, history_events: int) -> tuple[int, ...]
         is_history = conn.execute(_IS_HISTORY).fetchone() == (True,)
         if is_history and has_ranges:
             conn.execute(_TAKE_BACK)
-    conn.execute("analyze ops.transform_batch")  # the planner must know that it is small
+    conn.execute("select ops.refresh_statistics('ops.transform_batch')")  # the planner must know that it is small
     if conn.execute(_STALE).fetchone() == (True,):
-        conn.execute("analyze raw.market_events")
+        conn.execute("select ops.refresh_statistics('raw.market_events')")
     return tuple(row[0] for row in conn.execute("select load_id from ops.transform_batch order by load_id"))
 
 

@@ -36,8 +36,8 @@ BATCHES = (
 QUEUE = "select symbol, lane, from_candle, until_candle from ops.detect_queue"
 
 BREAK = """
-create or replace function public.broken() returns trigger language plpgsql as $$begin raise 'no room'; end$$;
-create trigger broken before insert or delete on marts.candles_5m execute function public.broken()
+create or replace function marts.broken() returns trigger language plpgsql as $$begin raise 'no room'; end$$;
+create trigger broken before insert or delete on marts.candles_5m execute function marts.broken()
 """
 
 

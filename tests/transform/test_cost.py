@@ -24,7 +24,7 @@ def filled(marts_settings: Settings) -> Settings:
     with connect(marts_settings) as conn:
         for minute in range(20):
             accept(conn, [quote(f"S{n}", f"10:{minute}:{n % 60}", 1) for n in range(300)])
-        conn.execute("analyze raw.market_events")
+        conn.execute("select ops.refresh_statistics('raw.market_events')")
     return marts_settings
 
 

@@ -50,6 +50,16 @@ def test_each_layer_reads_only_what_is_before_it() -> None:
             assert layer(read) in MAY_READ[here] or named in READS_A_MART, f"{model.name} ({here}) reads {read}"
 
 
+def test_nothing_is_read_but_by_ref_and_source() -> None:
+    """What SQL names by itself is in no lineage, and no layer would be held. Without Jinja no schema may be named."""
+    held = re.compile(r"\b(?:from|join|using)\s+(?:raw|ops|staging|intermediate|marts)\.", re.IGNORECASE)
+    jinja = re.compile(r"\{\{.*?\}\}|\{%.*?%\}|\{#.*?#\}|--[^\n]*", re.DOTALL)
+    for folder in ("models", "tests"):
+        for path in (ROOT / "dbt" / folder).rglob("*.sql"):
+            assert not held.search(jinja.sub("", path.read_text())), path
+    assert {named for model in models() for named in held.findall(jinja.sub("", model.raw_code))} == set()
+
+
 def test_models_are_named_after_their_layer() -> None:
     names = {"staging": r"stg_[a-z]+__[a-z_]+", "intermediate": r"int_[a-z_]+", "marts": r"(?!stg_|int_)[a-z0-9_]+"}
     for model in models():
@@ -70,6 +80,82 @@ def test_every_model_and_column_is_described(marts_settings: Settings) -> None:
             assert columns and set(columns) == set(model.columns), f"columns of {model.name}"
             undescribed = [name for name, column in model.columns.items() if not column.description]
             assert not undescribed, f"{model.name}: {undescribed}"
+
+
+# A name that means another thing there, each described in the vocabulary; anything else has one meaning in all marts.
+OTHER_MEANINGS = {
+    "source": {"chosen_source"},
+    "previous_close": {"candle_previous_close", "reference_close"},
+    "change_percent": {"indicator_change_percent"},
+    "symbol": {"alert_symbol"},
+    "candle_start": {"alert_candle_start"},
+}
+
+
+def marts() -> list[Any]:
+    """What analysts read: the models, and the table that detection writes."""
+    return [model for model in models() if layer(model.unique_id) == "marts"] + [
+        source for source in manifest().sources.values() if source.schema == "marts"
+    ]
+
+
+def test_a_name_in_several_marts_means_one_thing() -> None:
+    words = {doc.name: doc.block_contents for doc in manifest().docs.values()}
+    said: dict[str, dict[str, str]] = {}
+    for mart in marts():
+        for name, column in mart.columns.items():
+            said.setdefault(name, {})[mart.name] = column.description
+    for name, by_mart in said.items():
+        others = {words[one] for one in OTHER_MEANINGS.get(name, ())}
+        meanings = set(by_mart.values()) - others
+        assert len(meanings) <= 1, f"{name} means several things: {by_mart}"
+
+
+def test_the_table_of_alerts_is_described_as_it_is(marts_settings: Settings) -> None:
+    from include.warehouse.db import connect
+
+    (alerts,) = (source for source in marts() if source.resource_type == "source")
+    with connect(marts_settings, role="analyst") as conn:
+        columns = [column.name for column in conn.execute("select * from marts.alerts").description or ()]
+    assert list(alerts.columns) == columns
+    assert all(column.description for column in alerts.columns.values())
+
+
+def test_no_word_of_the_vocabulary_is_there_for_nothing() -> None:
+    used = set(re.findall(r"doc\('(\w+)'\)", " ".join(path.read_text() for path in (ROOT / "dbt").rglob("*.yml"))))
+    words = {doc.name for doc in manifest().docs.values() if doc.package_name == "quantstream"}
+    assert words - used == {"__overview__"}
+
+
+def test_the_glossary_is_in_order_and_has_the_words_that_documents_use() -> None:
+    (overview,) = (
+        doc for doc in manifest().docs.values() if (doc.name, doc.package_name) == ("__overview__", "quantstream")
+    )
+    table = overview.block_contents.split("## Glossary")[1].split("## ")[0]
+    words = re.findall(r"^\| ([\w ]+) \| \w", table, re.MULTILINE)[1:]
+    assert words == sorted(words, key=str.lower)
+    said = (
+        "candle OHLCV VWAP watermark checkpoint backfill session final basis fallback gap quarantine revision load lane"
+    )
+    assert {*said.split(), "data interval"} <= set(words)
+
+
+def test_every_test_across_models_is_described_there_and_in_the_overview() -> None:
+    tests = [
+        node
+        for node in manifest().nodes.values()
+        if node.resource_type == "test" and not hasattr(node, "test_metadata")
+    ]
+    overview = next(doc.block_contents for doc in manifest().docs.values() if doc.unique_id.endswith("__overview__"))
+    assert tests and all(test.description for test in tests)
+    assert {test.name for test in tests} <= set(re.findall(r"^- `(\w+)`:", overview, re.MULTILINE))
+
+
+def test_every_mart_is_used_by_somebody_who_is_named() -> None:
+    exposures = list(manifest().exposures.values())
+    assert all(one.description and one.owner.name for one in exposures)
+    used = {node for one in exposures for node in one.depends_on.nodes}
+    assert {mart.unique_id for mart in marts()} <= used
 
 
 def test_every_table_of_the_marts_has_a_test_of_its_keys() -> None:
