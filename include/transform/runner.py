@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_EXCLUDED: Final = ("--exclude", "test_type:unit")  # more to leave out may follow
+_EXCLUDED: Final = ("--exclude-resource-type", "exposure", "--exclude", "test_type:unit")  # more to leave out may follow
 _DAYS: Final = "candles_1d+"  # what is made of the sessions of exchanges
 _HAS_NO_PRICED_VOLUME: Final = """
 select to_regclass('marts.candles_5m') is not null and not exists (

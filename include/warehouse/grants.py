@@ -67,11 +67,11 @@ def _grant_pipeline(conn: psycopg.Connection, pipeline: sql.Identifier) -> None:
         "grant usage on schema {ledger} to {pipeline}",
         "grant usage, create on schema {models} to {pipeline}",
         "grant {rows} on all tables in schema {ledger} to {pipeline}",
-        "grant usage on all sequences in schema {ledger} to {pipeline}",
+        "grant usage, select, update on all sequences in schema {ledger} to {pipeline}",
         "grant execute on all routines in schema {ledger} to {pipeline}",
         *(["grant {rows} on {marts} to {pipeline}"] if marts else []),
         "alter default privileges in schema {ledger}, marts grant {rows} on tables to {pipeline}",
-        "alter default privileges in schema {ledger}, marts grant usage on sequences to {pipeline}",
+        "alter default privileges in schema {ledger}, marts grant usage, select, update on sequences to {pipeline}",
         "revoke insert, update, delete, truncate on ops.migrations from {pipeline}",
     ):
         conn.execute(
