@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -13,7 +13,9 @@ from include.errors import TransformError
 from include.settings import Settings, get_settings
 from include.transform.batch import open_batch
 from include.transform.instruments import OUTDATED, recall, remember, sync_instruments
+from include.transform.listings import sync_listings
 from include.transform.project import common_arguments, dbt_runner, parse, project_hash
+from include.transform.results import NodeResult, node_result
 from include.warehouse.db import connect
 
 if TYPE_CHECKING:
@@ -25,22 +27,16 @@ _EXCLUDED: Final = ("--exclude", "test_type:unit")  # more to leave out may foll
 
 
 @dataclass(frozen=True, slots=True)
-class NodeResult:
-    """One model or test. `rows` is what a model wrote, or how many rows failed a test; None where dbt does not say."""
-
-    name: str
-    status: str
-    seconds: float
-    rows: int | None
-
-
-@dataclass(frozen=True, slots=True)
 class BuildResult:
-    """A finished build: every node succeeded. `loads` are the ids of the loads it took."""
+    """A finished build: every node succeeded. `loads` are the ids of the loads it took.
+
+    `is_whole`: every model and test there is was in it.
+    """
 
     nodes: tuple[NodeResult, ...]
     seconds: float
     loads: tuple[int, ...] = ()
+    is_whole: bool = False
 
     def __str__(self) -> str:
         slowest = max(self.nodes, key=lambda node: node.seconds, default=None)
@@ -61,6 +57,7 @@ def build_all(settings: Settings, *, full_refresh: bool = False, epoch: int = 0)
     """
     with connect(settings) as conn:
         sync_instruments(conn, settings)
+        sync_listings(conn, settings)
         if not full_refresh:
             _renew_outdated(conn, settings, epoch, views=True)
         loads = open_batch(conn, settings.transform_history_events)
@@ -68,7 +65,7 @@ def build_all(settings: Settings, *, full_refresh: bool = False, epoch: int = 0)
         result = _build(settings, arguments, check="all", epoch=epoch, loads=loads)
         remember(conn, "dbt", project_hash())
         _remember_renewed(conn, settings)
-    return result
+    return replace(result, is_whole=True)
 
 
 def build_changed(settings: Settings, *, epoch: int = 0) -> BuildResult:
@@ -81,6 +78,7 @@ def build_changed(settings: Settings, *, epoch: int = 0) -> BuildResult:
         if recall(conn, "dbt") != project_hash():
             return build_all(settings, epoch=epoch)
         sync_instruments(conn, settings)
+        sync_listings(conn, settings)
         _renew_outdated(conn, settings, epoch)
         loads = open_batch(conn, settings.transform_history_events)
     # only tables are built, and tables are not swapped: dbt need not list every relation and what depends on it first
@@ -162,17 +160,10 @@ def _build(
             ["build", *common_arguments(settings), *arguments, "--vars", orjson.dumps(variables).decode()]
         )
     results = list(getattr(done.result, "results", None) or [])
+    nodes = tuple(node_result(one) for one in results)
     if not done.success:
-        raise TransformError(_explain(settings, done, results))
-    nodes = tuple(NodeResult(one.node.name, str(one.status), one.execution_time, _rows(one)) for one in results)
+        raise TransformError(_explain(settings, done, results), nodes)
     return BuildResult(nodes, time.monotonic() - started, loads)
-
-
-def _rows(result: Any) -> int | None:
-    if result.failures is not None:
-        return int(result.failures)
-    affected = result.adapter_response.get("rows_affected", -1)
-    return int(affected) if affected >= 0 else None
 
 
 def _explain(settings: Settings, done: Any, results: list[Any]) -> str:
