@@ -15,8 +15,10 @@ from include.settings import ROOT
 
 PARTS = {"feeds", "sources", "stream", "lake", "warehouse", "quality", "transform", "detection", "notify", "charts"}
 CORE = {"aws", "alerts", "calendars", "crashpoints", "errors", "events", "instruments", "settings"}
-# What every part may use of the warehouse: its connection, its leases, and where alerts are written.
-SHARED = {"include.warehouse.db", "include.warehouse.leases", "include.warehouse.alerts"}
+# What every part may use of the warehouse: its connection, its leases, where alerts are written, when exchanges are open.
+SHARED = {
+    "include.warehouse.db", "include.warehouse.leases", "include.warehouse.alerts", "include.warehouse.sessions",
+}  # fmt: skip
 
 MODULES = sorted(path for path in (ROOT / "include").rglob("*.py") if "migrations" not in path.parts)
 

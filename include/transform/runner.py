@@ -16,6 +16,13 @@ from include.transform.instruments import OUTDATED, recall, remember, sync_instr
 from include.transform.listings import sync_listings
 from include.transform.project import common_arguments, dbt_runner, parse, project_hash
 from include.transform.results import NodeResult, node_result
+from include.transform.sessions import (
+    days_are_current,
+    outdated_days,
+    sync_all_days,
+    sync_batch_days,
+    sync_new_calendars,
+)
 from include.warehouse.db import connect
 
 if TYPE_CHECKING:
@@ -24,6 +31,11 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _EXCLUDED: Final = ("--exclude", "test_type:unit")  # more to leave out may follow
+_DAYS: Final = "candles_1d+"  # what is made of the sessions of exchanges
+_HAS_NO_PRICED_VOLUME: Final = """
+select to_regclass('marts.candles_5m') is not null and not exists (
+    select from pg_attribute where attrelid = to_regclass('marts.candles_5m') and attname = 'priced_volume')
+"""  # as an older version made it
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +49,9 @@ class BuildResult:
     seconds: float
     loads: tuple[int, ...] = ()
     is_whole: bool = False
+
+    def __add__(self, other: BuildResult) -> BuildResult:
+        return BuildResult((*self.nodes, *other.nodes), self.seconds + other.seconds, self.loads)
 
     def __str__(self) -> str:
         slowest = max(self.nodes, key=lambda node: node.seconds, default=None)
@@ -58,13 +73,23 @@ def build_all(settings: Settings, *, full_refresh: bool = False, epoch: int = 0)
     with connect(settings) as conn:
         sync_instruments(conn, settings)
         sync_listings(conn, settings)
+        sync_all_days(conn)
         if not full_refresh:
             _renew_outdated(conn, settings, epoch, views=True)
+        outdated = outdated_days(conn)
         loads = open_batch(conn, settings.transform_history_events)
+        sync_batch_days(conn, loads)
         arguments = [*_EXCLUDED, *(["--full-refresh"] if full_refresh else [])]
+        if outdated and not full_refresh:  # days that are otherwise now would fail their test
+            arguments.append(_DAYS)
         result = _build(settings, arguments, check="all", epoch=epoch, loads=loads)
+        if outdated and not full_refresh:
+            anew = ["--select", _DAYS, *_EXCLUDED, "--full-refresh"]
+            result += _build(settings, anew, check="all", epoch=epoch, loads=loads)
         remember(conn, "dbt", project_hash())
         _remember_renewed(conn, settings)
+        if outdated:
+            days_are_current(conn, outdated)
     return replace(result, is_whole=True)
 
 
@@ -79,8 +104,11 @@ def build_changed(settings: Settings, *, epoch: int = 0) -> BuildResult:
             return build_all(settings, epoch=epoch)
         sync_instruments(conn, settings)
         sync_listings(conn, settings)
+        sync_new_calendars(conn)
         _renew_outdated(conn, settings, epoch)
+        _renew_days(conn, settings, epoch)
         loads = open_batch(conn, settings.transform_history_events)
+        sync_batch_days(conn, loads)
     # only tables are built, and tables are not swapped: dbt need not list every relation and what depends on it first
     arguments = ["--select", "config.materialized:incremental", *_EXCLUDED, "tag:on_demand", "--no-populate-cache"]
     return _build(settings, arguments, check="changed", epoch=epoch, loads=loads)
@@ -109,7 +137,10 @@ def generate_docs(settings: Settings, target_dir: Path) -> None:
 
 
 def _renew_outdated(conn: psycopg.Connection, settings: Settings, epoch: int, *, views: bool = False) -> None:
-    """Make tables anew whose meaning changed with a setting or a file; after an upgrade its `views` first."""
+    """Make tables anew whose meaning changed with a setting or a file; after an upgrade its `views` first.
+
+    What reads such a table as a view is dropped with it, and made again.
+    """
     if recall(conn, "dbt") is None:
         return  # nothing was ever finished: what follows makes everything
     outdated = []
@@ -117,9 +148,11 @@ def _renew_outdated(conn: psycopg.Connection, settings: Settings, epoch: int, *,
         outdated.append("indicators_1m")
     if recall(conn, "divergence") != _divergence(settings):
         outdated.append("source_divergence")
+    if views and conn.execute(_HAS_NO_PRICED_VOLUME).fetchone() == (True,):
+        outdated.append("candles_5m")
     if not outdated:
         return
-    log.info("the order of sources or a threshold changed: %s is made anew", " and ".join(outdated))
+    log.info("the order of sources, a threshold or a table changed: %s is made anew", " and ".join(outdated))
     if views:
         above = [f"+{name},config.materialized:view" for name in (*outdated, "instruments")]
         _build(
@@ -127,11 +160,31 @@ def _renew_outdated(conn: psycopg.Connection, settings: Settings, epoch: int, *,
         )
     _build(
         settings,
-        ["--select", *outdated, *_EXCLUDED, "--full-refresh"],
+        # the tests of an upgrade follow with everything else: they may read what is not there yet
+        [
+            "--select",
+            *outdated,
+            *(f"{name}+,config.materialized:view" for name in outdated),
+            *_EXCLUDED,
+            "--full-refresh",
+            *(["--resource-type", "model"] if views else []),
+        ],
         check="all",
         epoch=epoch,
     )
     _remember_renewed(conn, settings)
+
+
+def _renew_days(conn: psycopg.Connection, settings: Settings, epoch: int) -> None:
+    """Make the candles of all days anew, and what is made of them, where sessions or an instrument's calendar changed."""
+    if recall(conn, "dbt") is None or not outdated_days(conn):
+        return
+    sync_all_days(conn)  # another calendar may never have been asked about these days
+    outdated = outdated_days(conn)
+    log.info("the sessions of an exchange or an instrument's calendar changed: the candles of days are made anew")
+    _build(settings, ["--select", _DAYS, *_EXCLUDED, "tag:on_demand", "--full-refresh"], check="all", epoch=epoch)
+    if outdated:
+        days_are_current(conn, outdated)
 
 
 def _remember_renewed(conn: psycopg.Connection, settings: Settings) -> None:

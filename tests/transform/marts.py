@@ -12,7 +12,8 @@ from include.transform.runner import BuildResult, build_all, build_changed
 from include.warehouse.db import connect
 
 TABLES = (
-    "instruments", "quotes", "trades", "candles_1m", "candles_5m", "indicators_1m", "latest_quotes",
+    "instruments", "quotes", "trades", "candles_1m", "candles_5m", "candles_15m", "candles_1h", "candles_1d",
+    "indicators_1m", "latest_quotes",
     "source_divergence", "corporate_actions",
 )  # fmt: skip
 
