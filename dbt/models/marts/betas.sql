@@ -1,12 +1,8 @@
 with
 
-closes as (
+closes as materialized (
 
-    select
-        symbol,
-        session_date,
-        close
-    from {{ ref('returns_1d') }}
+    {{ daily_closes(days=var('risk_span_days')) }}
 
 ),
 

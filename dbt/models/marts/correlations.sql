@@ -1,56 +1,62 @@
 with
 
-dated as (
-
-    select
-        symbol,
-        session_date,
-        close,
-        row_number() over (partition by symbol order by session_date desc) as age
-    from {{ ref('returns_1d') }}
-    where close > 0
-
-),
-
 closes as materialized (
 
-    select * from dated
-    where age <= {{ var('risk_days') }} + 1
+    {{ daily_closes(days=var('correlation_span_days')) }}
 
 ),
 
--- over the sessions that both have: a weekend of one is one return of the other too
-paired as (
+-- the newest sessions that both have: a weekend of one is one return of the other too
+common as (
 
     select
         a.symbol,
         b.symbol as other_symbol,
         a.session_date,
-        ln(a.close / lag(a.close) over pair) as log_return,
-        ln(b.close / lag(b.close) over pair) as other_return
+        a.close,
+        b.close as other_close,
+        row_number() over (partition by a.symbol, b.symbol order by a.session_date desc) as age
     from closes as a
     inner join closes as b on a.session_date = b.session_date and a.symbol < b.symbol
-    window pair as (partition by a.symbol, b.symbol order by a.session_date)
+    where a.close > 0 and b.close > 0
 
 ),
 
-rolled as (
+paired as (
 
     select
         symbol,
         other_symbol,
         session_date,
-        row_number() over pair - 1 as return_count,
-        corr(log_return, other_return) over last_short as correlation_short,
-        corr(log_return, other_return) over last_long as correlation_long,
-        -- moving at all: what was constant leaves a rounding error
-        least(var_pop(log_return) over last_short, var_pop(other_return) over last_short) > 1e-20 as is_moving_short,
-        least(var_pop(log_return) over last_long, var_pop(other_return) over last_long) > 1e-20 as is_moving_long
+        age,
+        ln(close / lead(close) over pair) as log_return,
+        ln(other_close / lead(other_close) over pair) as other_return
+    from common
+    where age <= {{ var('correlation_long') }} + 1
+    window pair as (partition by symbol, other_symbol order by age)
+
+),
+
+-- moving at all: what was constant leaves a rounding error
+measured as (
+
+    select
+        symbol,
+        other_symbol,
+        max(session_date) as session_date,
+        count(log_return) as return_count,
+        corr(log_return, other_return) filter (where age <= {{ var('correlation_short') }}) as correlation_short,
+        least(
+            var_pop(log_return) filter (where age <= {{ var('correlation_short') }}),
+            var_pop(other_return) filter (where age <= {{ var('correlation_short') }})
+        ) > 1e-20 as is_moving_short,
+        corr(log_return, other_return) filter (where age <= {{ var('correlation_long') }}) as correlation_long,
+        least(
+            var_pop(log_return) filter (where age <= {{ var('correlation_long') }}),
+            var_pop(other_return) filter (where age <= {{ var('correlation_long') }})
+        ) > 1e-20 as is_moving_long
     from paired
-    window
-        pair as (partition by symbol, other_symbol order by session_date),
-        last_short as (pair rows between {{ var('correlation_short') | int(20) - 1 }} preceding and current row),
-        last_long as (pair rows between {{ var('correlation_long') | int(60) - 1 }} preceding and current row)
+    group by symbol, other_symbol
 
 )
 
@@ -67,4 +73,4 @@ select
         when return_count >= {{ var('correlation_long') }} and is_moving_long
             then greatest(-1, least(1, correlation_long))
     end as correlation_long
-from rolled
+from measured

@@ -55,7 +55,7 @@ cross join lateral (
                 count(*) >= {{ var('risk_minimum') }}
                 and var_pop(a.log_return) > 1e-20
                 and var_pop(b.log_return) > 1e-20
-                then greatest(-1, least(1, corr(a.log_return, b.log_return order by a.candle_start)))
+                then greatest(-1, least(1, corr(a.log_return, b.log_return)))
         end as correlation
     from minutes as a
     inner join minutes as b on a.candle_start = b.candle_start and a.symbol < b.symbol

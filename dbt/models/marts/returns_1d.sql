@@ -1,14 +1,8 @@
 with
 
--- one candle per symbol and session: the first in the order of the instrument's sources that is final
-chosen as (
+closes as (
 
-    select distinct on (candles.symbol, candles.session_date) candles.*
-    from {{ ref('candles_1d_adjusted') }} as candles
-    inner join {{ ref('stg_ops__instrument_source') }} as ranks
-        on candles.symbol = ranks.symbol and candles.source = ranks.source
-    where candles.is_final
-    order by candles.symbol asc, candles.session_date asc, ranks.rank asc
+    {{ daily_closes() }}
 
 ),
 
@@ -21,7 +15,7 @@ compared as (
         close,
         lag(close) over series as previous_close,
         lag(session_date) over series as previous_date
-    from chosen
+    from closes
     window series as (partition by symbol order by session_date)
 
 )

@@ -50,7 +50,18 @@ select
     ((high - low) / nullif(open, 0) * 100)::double precision as range_percent,
     -- answered only where it is asked for: it counts candles
     case
-        when is_final then (
+        when not is_final then null
+        when {{ is_around_the_clock('calendar') }}
+            then (
+                select 1440 - count(*)::integer
+                from {{ ref('candles_1m') }} as minutes
+                where
+                    minutes.symbol = compared.symbol
+                    and minutes.source = compared.source
+                    and minutes.candle_start >= compared.candle_start
+                    and minutes.candle_start < compared.candle_start + interval '1 day'
+            )
+        else (
             select
                 sum(
                     (extract(epoch from sessions.closes_at - sessions.opens_at) / 60)::integer

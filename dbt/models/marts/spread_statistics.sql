@@ -26,8 +26,8 @@ cross join lateral (
 
         select
             quotes.source,
-            quotes.ask - quotes.bid as spread,
-            ((quotes.ask - quotes.bid) * 20000 / nullif(quotes.ask + quotes.bid, 0))::double precision as basis_points,
+            (quotes.ask - quotes.bid)::double precision as spread,
+            (quotes.ask + quotes.bid)::double precision / 2 as mid,
             quotes.event_time,
             lead(quotes.event_time, 1, hours.starts_at + interval '1 hour') over (
                 partition by quotes.source order by quotes.event_time
@@ -46,7 +46,7 @@ cross join lateral (
 
         select
             *,
-            spread::double precision as distance,
+            spread * 10000 / mid as basis_points,
             extract(epoch from next_time - event_time)::double precision as seconds
         from quoted
 
@@ -56,11 +56,11 @@ cross join lateral (
         source,
         count(*) filter (where spread >= 0) as quote_count,
         count(*) filter (where spread < 0) as crossed_count,
-        percentile_cont(0.5) within group (order by distance) filter (where spread >= 0) as median_spread,
+        percentile_cont(0.5) within group (order by spread) filter (where spread >= 0) as median_spread,
         percentile_cont(0.5) within group (order by basis_points) filter (where spread >= 0) as median_basis_points,
         percentile_cont(0.95) within group (order by basis_points) filter (where spread >= 0) as p95_basis_points,
-        sum(basis_points * seconds order by seconds, basis_points) filter (where spread >= 0)
-        / nullif(sum(seconds order by seconds) filter (where spread >= 0), 0) as time_weighted_basis_points
+        sum(basis_points * seconds) filter (where spread >= 0)
+        / nullif(sum(seconds) filter (where spread >= 0), 0) as time_weighted_basis_points
     from standing
     group by source
 

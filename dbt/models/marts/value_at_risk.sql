@@ -1,5 +1,21 @@
 with
 
+closes as materialized (
+
+    {{ daily_closes(days=var('risk_span_days')) }}
+
+),
+
+returns as (
+
+    select
+        symbol,
+        session_date,
+        close / nullif(lag(close) over (partition by symbol order by session_date), 0) - 1 as return
+    from closes
+
+),
+
 symbol_returns as (
 
     select
@@ -9,7 +25,7 @@ symbol_returns as (
         session_date,
         return,
         row_number() over (partition by symbol order by session_date desc) as age
-    from {{ ref('returns_1d') }}
+    from returns
     where return is not null
 
 ),
@@ -44,8 +60,8 @@ held as (
             candles.close,
             count(*) over (partition by positions.portfolio, candles.session_date) as there
         from positions
-        inner join {{ ref('returns_1d') }} as candles on positions.symbol = candles.symbol
-    ) as closes
+        inner join closes as candles on positions.symbol = candles.symbol
+    ) as held_closes
     where there = position_count
     window series as (partition by portfolio, symbol order by session_date)
 

@@ -5,7 +5,8 @@ series as (
     select
         instruments.symbol,
         instruments.calendar,
-        newest.candle_start as last_candle
+        newest.candle_start as last_candle,
+        newest.candle_start - interval '{{ var("profile_days") }} days' as after
     from {{ ref('instruments') }} as instruments
     cross join lateral (
         select candles.candle_start
@@ -17,19 +18,18 @@ series as (
 
 ),
 
--- one candle of a quarter of an hour: the first in the order of the instrument's sources that tells a volume
-quarters as (
+-- of each hour (of a session: each quarter) the first in the order of the instrument's sources that tells a volume
+whole_hours as (
 
     select distinct on (candles.symbol, candles.candle_start)
         candles.symbol,
-        series.calendar,
-        candles.candle_start,
+        'utc' as clock,
+        (candles.candle_start at time zone 'UTC')::date as day,
+        extract(hour from candles.candle_start at time zone 'UTC')::integer as hour,
         candles.volume::double precision as volume
     from series
-    inner join {{ ref('candles_15m') }} as candles
-        on
-            series.symbol = candles.symbol
-            and series.last_candle - interval '{{ var("profile_days") }} days' < candles.candle_start
+    inner join {{ ref('candles_1h') }} as candles
+        on series.symbol = candles.symbol and series.after < candles.candle_start
     inner join {{ ref('stg_ops__instrument_source') }} as ranks
         on candles.symbol = ranks.symbol and candles.source = ranks.source
     where candles.volume is not null
@@ -37,31 +37,37 @@ quarters as (
 
 ),
 
-clocked as (
+quarters as (
 
-    select
-        symbol,
-        'utc' as clock,
-        (candle_start at time zone 'UTC')::date as day,
-        extract(hour from candle_start at time zone 'UTC')::integer as hour,
-        volume
-    from quarters
-
-    union all
-
-    select
-        quarters.symbol,
+    select distinct on (candles.symbol, candles.candle_start)
+        candles.symbol,
         'session' as clock,
         sessions.session_date as day,
-        floor(extract(epoch from quarters.candle_start - sessions.opens_at) / 3600)::integer as hour,
-        quarters.volume
-    from quarters
+        floor(extract(epoch from candles.candle_start - sessions.opens_at) / 3600)::integer as hour,
+        candles.volume::double precision as volume
+    from series
     inner join {{ ref('stg_ops__session') }} as sessions
         on
-            quarters.calendar = sessions.calendar
-            and quarters.candle_start >= sessions.opens_at
-            and quarters.candle_start < sessions.closes_at
-    where quarters.calendar <> '24/7'
+            series.calendar = sessions.calendar
+            and series.after < sessions.opens_at
+            and series.last_candle >= sessions.opens_at
+    inner join {{ ref('candles_15m') }} as candles
+        on
+            series.symbol = candles.symbol
+            and sessions.opens_at <= candles.candle_start
+            and sessions.closes_at > candles.candle_start
+    inner join {{ ref('stg_ops__instrument_source') }} as ranks
+        on candles.symbol = ranks.symbol and candles.source = ranks.source
+    where candles.volume is not null and not {{ is_around_the_clock('series.calendar') }}
+    order by candles.symbol asc, candles.candle_start asc, ranks.rank asc
+
+),
+
+clocked as (
+
+    select * from whole_hours
+    union all
+    select * from quarters
 
 ),
 
