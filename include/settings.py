@@ -32,6 +32,10 @@ class Settings(BaseSettings):
     # What is pulled
     sources: Annotated[list[str], NoDecode] = Field(["simulator"], description="enabled sources, comma separated")
     instruments_file: Path = Field(ROOT / "dbt" / "seeds" / "instruments.csv", description="what is traded")
+    portfolios_file: Path = Field(ROOT / "dbt" / "seeds" / "portfolios.csv", description="who holds what, at what cost")
+    corporate_actions_file: Path = Field(
+        ROOT / "dbt" / "seeds" / "corporate_actions.csv", description="splits and dividends that no source tells"
+    )
     simulator_seed: int = Field(7, ge=0, description="the same seed gives the same market")
     simulator_trades_per_minute: int = Field(
         0, ge=0, le=1_000_000, description="trades of all instruments together beside the quotes; 0: none"
@@ -215,7 +219,7 @@ class Settings(BaseSettings):
                 raise ValueError(f"{name}: {error}") from None
         return value
 
-    @field_validator("home", "instruments_file", "detection_file")
+    @field_validator("home", "instruments_file", "portfolios_file", "corporate_actions_file", "detection_file")
     @classmethod
     def _absolute(cls, value: Path) -> Path:
         return value if value.is_absolute() else ROOT / value

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -13,7 +13,9 @@ from include.errors import TransformError
 from include.settings import Settings, get_settings
 from include.transform.batch import open_batch
 from include.transform.instruments import OUTDATED, recall, remember, sync_instruments
+from include.transform.listings import sync_listings
 from include.transform.project import common_arguments, dbt_runner, parse, project_hash
+from include.transform.results import NodeResult, node_result
 from include.transform.sessions import (
     days_are_current,
     outdated_days,
@@ -37,22 +39,16 @@ select to_regclass('marts.candles_5m') is not null and not exists (
 
 
 @dataclass(frozen=True, slots=True)
-class NodeResult:
-    """One model or test. `rows` is what a model wrote, or how many rows failed a test; None where dbt does not say."""
-
-    name: str
-    status: str
-    seconds: float
-    rows: int | None
-
-
-@dataclass(frozen=True, slots=True)
 class BuildResult:
-    """A finished build: every node succeeded. `loads` are the ids of the loads it took."""
+    """A finished build: every node succeeded. `loads` are the ids of the loads it took.
+
+    `is_whole`: every model and test there is was in it.
+    """
 
     nodes: tuple[NodeResult, ...]
     seconds: float
     loads: tuple[int, ...] = ()
+    is_whole: bool = False
 
     def __add__(self, other: BuildResult) -> BuildResult:
         return BuildResult((*self.nodes, *other.nodes), self.seconds + other.seconds, self.loads)
@@ -76,6 +72,7 @@ def build_all(settings: Settings, *, full_refresh: bool = False, epoch: int = 0)
     """
     with connect(settings) as conn:
         sync_instruments(conn, settings)
+        sync_listings(conn, settings)
         sync_all_days(conn)
         if not full_refresh:
             _renew_outdated(conn, settings, epoch, views=True)
@@ -93,7 +90,7 @@ def build_all(settings: Settings, *, full_refresh: bool = False, epoch: int = 0)
         _remember_renewed(conn, settings)
         if outdated:
             days_are_current(conn, outdated)
-    return result
+    return replace(result, is_whole=True)
 
 
 def build_changed(settings: Settings, *, epoch: int = 0) -> BuildResult:
@@ -106,6 +103,7 @@ def build_changed(settings: Settings, *, epoch: int = 0) -> BuildResult:
         if recall(conn, "dbt") != project_hash():
             return build_all(settings, epoch=epoch)
         sync_instruments(conn, settings)
+        sync_listings(conn, settings)
         sync_new_calendars(conn)
         _renew_outdated(conn, settings, epoch)
         _renew_days(conn, settings, epoch)
@@ -139,7 +137,10 @@ def generate_docs(settings: Settings, target_dir: Path) -> None:
 
 
 def _renew_outdated(conn: psycopg.Connection, settings: Settings, epoch: int, *, views: bool = False) -> None:
-    """Make tables anew whose meaning changed with a setting or a file; after an upgrade its `views` first."""
+    """Make tables anew whose meaning changed with a setting or a file; after an upgrade its `views` first.
+
+    What reads such a table as a view is dropped with it, and made again.
+    """
     if recall(conn, "dbt") is None:
         return  # nothing was ever finished: what follows makes everything
     outdated = []
@@ -160,7 +161,14 @@ def _renew_outdated(conn: psycopg.Connection, settings: Settings, epoch: int, *,
     _build(
         settings,
         # the tests of an upgrade follow with everything else: they may read what is not there yet
-        ["--select", *outdated, *_EXCLUDED, "--full-refresh", *(["--resource-type", "model"] if views else [])],
+        [
+            "--select",
+            *outdated,
+            *(f"{name}+,config.materialized:view" for name in outdated),
+            *_EXCLUDED,
+            "--full-refresh",
+            *(["--resource-type", "model"] if views else []),
+        ],
         check="all",
         epoch=epoch,
     )
@@ -205,17 +213,10 @@ def _build(
             ["build", *common_arguments(settings), *arguments, "--vars", orjson.dumps(variables).decode()]
         )
     results = list(getattr(done.result, "results", None) or [])
+    nodes = tuple(node_result(one) for one in results)
     if not done.success:
-        raise TransformError(_explain(settings, done, results))
-    nodes = tuple(NodeResult(one.node.name, str(one.status), one.execution_time, _rows(one)) for one in results)
+        raise TransformError(_explain(settings, done, results), nodes)
     return BuildResult(nodes, time.monotonic() - started, loads)
-
-
-def _rows(result: Any) -> int | None:
-    if result.failures is not None:
-        return int(result.failures)
-    affected = result.adapter_response.get("rows_affected", -1)
-    return int(affected) if affected >= 0 else None
 
 
 def _explain(settings: Settings, done: Any, results: list[Any]) -> str:

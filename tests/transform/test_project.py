@@ -168,6 +168,8 @@ def test_every_table_of_the_marts_has_a_test_of_its_keys() -> None:
 
 def test_no_sql_compares_with_the_wall_clock() -> None:
     for path in (ROOT / "dbt").rglob("*.sql"):
+        if path.name == "feed_health.sql":
+            continue  # how late a feed is, is a question about now
         said = re.search(r"\b(now\(\)|current_date|current_timestamp|clock_timestamp|run_started_at)", path.read_text())
         assert not said, f"{path}: {said}"
 
