@@ -28,6 +28,30 @@
     {{ over_last(n, 'avg(close' ~ ('::numeric' if n > 40 else '') ~ ')') }}{{ '::double precision' if n > 40 }} as sma_{{ n }}
 {%- endmacro %}
 
+{#
+    A mean over more candles than a short span (the newest ones: what a minute changes) carries through all windows: the closes
+    before it are summed by themselves. Exact, and so the same.
+#}
+{% macro sma_kept(n) -%}
+    {% if n > 40 and is_incremental() -%}
+    case
+        when finished.is_short then (
+            select case when count(*) + finished.new_count = {{ n }} then (sum(far.close::numeric) + finished.new_sum) / {{ n }} end
+            from (
+                select indicators.close
+                from {{ this }} as indicators
+                where indicators.symbol = finished.symbol and indicators.candle_start < finished.span
+                order by indicators.candle_start desc
+                limit {{ n }} - finished.new_count
+            ) as far
+        )::double precision
+        else finished.sma_{{ n }}
+    end as sma_{{ n }}
+    {%- else -%}
+    finished.sma_{{ n }}
+    {%- endif %}
+{%- endmacro %}
+
 {% macro vwap_rolling(n) -%}
     case
         when number >= {{ n }}
@@ -80,11 +104,11 @@
     (finished.close / nullif(finished.close_then, 0) - 1) * 100 as roc_{{ var('roc_window') }}
 {%- endmacro %}
 
-{# How many candles a year has: of what never closes, of what closes at weekends, and of an exchange with 252 days of 6.5 hours. #}
+{# How many candles a year has: of what never closes, of currencies, which rest at weekends, and of an exchange with 252 days of 6.5 hours. #}
 {% macro candles_a_year(calendar, minutes) -%}
     case {{ calendar }}
         when '24/7' then {{ 365 * 1440 / minutes }}
-        when '24/5' then {{ 260 * 1440 / minutes }}
+        when 'FX' then {{ 260 * 1440 / minutes }}
         else {{ 252 if minutes == 1440 else 252 * 390 / minutes }}
     end
 {%- endmacro %}

@@ -7,8 +7,9 @@
 {%- set wilder, range, smoothing = var('wilder_window'), var('range_window'), var('stochastic_smoothing') -%}
 {%- set band, scored = var('band_window'), var('zscore_window') | int(20) -%}
 {%- set traded, volatile, volumes = var('vwap_window'), var('volatility_window'), var('volume_window') -%}
-{%- set windows = var('sma_windows') + [wilder, band, scored, traded, volatile, volumes] -%}
-{%- set lookback = [windows | max, var('roc_window'), range + 2 * smoothing, settled_after()] | max -%}
+{%- set short = var('sma_windows') | select('<=', 40) | list + [wilder, band, scored, traded, volatile, volumes] -%}
+{%- set near = [short | max, var('roc_window'), range + 2 * smoothing, settled_after()] | max -%}
+{%- set lookback = [near, var('sma_windows') | max] | max -%}
 {%- set more = candles_settled_now(candles, minutes) if is_incremental() and minutes > 1 -%}
 
 with
@@ -17,7 +18,7 @@ walked as (
 
     select *
     from ops.walk_candles(
-        $walk${{ series_of_candles(candles, minutes, lookback, more) }}$walk$,
+        $walk${{ series_of_candles(candles, minutes, lookback, near, more) }}$walk$,
         {{ '$walk$' ~ candles_behind() ~ '$walk$' if is_incremental() else 'null' }},
         {{ 'true' if minutes == 1440 else 'false' }},
         {{ var('macd_fast') }}, {{ var('macd_slow') }}, {{ var('macd_signal') }}, {{ wilder }}, {{ settled_after() }}
@@ -33,6 +34,10 @@ windowed as (
         {% for n in var('sma_windows') -%}
         {{ sma(n) }},
         {% endfor -%}
+        {% if is_incremental() -%}
+        sum(close::numeric) filter (where is_changed) over in_order as new_sum,
+        count(*) filter (where is_changed) over in_order as new_count,
+        {% endif -%}
         {{ over_last(scored, 'avg(close)') }} as rolling_mean,
         {{ deviation(scored, 'close', 'same_closes') }} as rolling_std,
         {{ over_last(band, 'avg(close)') }} as band_mean,
@@ -47,7 +52,7 @@ windowed as (
         {{ over_last(range, 'max(high)') }} as highest,
         {{ over_last(range, 'min(low)') }} as lowest
     from walked
-    window {{ windows_of(windows + [range]) }}
+    window {{ windows_of(short + var('sma_windows') + [range]) }}
 
 ),
 
@@ -92,7 +97,7 @@ select
     finished.previous_close,
     (finished.close / nullif(finished.previous_close, 0) - 1) * 100 as change_percent,
     {% for n in var('sma_windows') -%}
-    finished.sma_{{ n }},
+    {{ sma_kept(n) }},
     {% endfor -%}
     finished.rolling_mean,
     finished.rolling_std,

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_RESOLUTIONS: Final = ("1m", "5m")
 _EXCLUDED: Final = ("--exclude", "test_type:unit")  # more to leave out may follow
 
 
@@ -116,7 +117,7 @@ def _renew_outdated(conn: psycopg.Connection, settings: Settings, epoch: int, *,
         return  # nothing was ever finished: what follows makes everything
     outdated = []
     if recall(conn, "indicators") == OUTDATED:
-        outdated.append("indicators_1m")
+        outdated.extend(f"indicators_{resolution}" for resolution in _RESOLUTIONS)
     if recall(conn, "divergence") != _divergence(settings):
         outdated.append("source_divergence")
     if not outdated:

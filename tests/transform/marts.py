@@ -12,8 +12,8 @@ from include.transform.runner import BuildResult, build_all, build_changed
 from include.warehouse.db import connect
 
 TABLES = (
-    "instruments", "quotes", "trades", "candles_1m", "candles_5m", "indicators_1m", "latest_quotes",
-    "source_divergence", "corporate_actions",
+    "instruments", "quotes", "trades", "candles_1m", "candles_5m", "indicators_1m", "indicators_5m",
+    "latest_quotes", "source_divergence", "corporate_actions",
 )  # fmt: skip
 
 

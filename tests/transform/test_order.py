@@ -147,5 +147,6 @@ def by_time(one: Event) -> tuple[Any, ...]:
 def forget(conn: Any) -> None:
     conn.execute(
         "truncate raw.market_events, ops.loads, ops.transform_batch, ops.watermarks, ops.transform_watermarks, "
-        "ops.detect_queue, marts.quotes, marts.trades, marts.candles_1m, marts.candles_5m, marts.indicators_1m"
+        "ops.detect_queue, marts.quotes, marts.trades, marts.candles_1m, marts.candles_5m, marts.indicators_1m, "
+        "marts.indicators_5m"
     )

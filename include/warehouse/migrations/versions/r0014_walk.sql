@@ -47,7 +47,7 @@ create function ops.walk_candles(
     volume double precision, high double precision, low double precision, traded double precision,
     log_return double precision, money_in double precision, money_moved double precision, same_closes integer,
     same_volumes integer, is_changed boolean, close_before double precision, previous_close double precision,
-    calendar text, source text, is_fallback boolean, is_final boolean, is_settled boolean,
+    calendar text, source text, is_fallback boolean, is_final boolean, is_settled boolean, is_short boolean,
     candle_number integer, true_range double precision,
     ema_fast double precision, ema_slow double precision, macd_signal double precision,
     average_gain double precision, average_loss double precision, atr double precision,
@@ -73,6 +73,7 @@ declare
     next_midnight timestamptz;
     typical double precision;
     typical_before double precision;
+    moved double precision;
     day_close double precision;
     high_before double precision;
     low_before double precision;
@@ -167,8 +168,11 @@ begin
         typical := (high + low + close) / 3;
         traded := typical * volume;
         log_return := case when close > 0 and close_before > 0 then ln(close / close_before) end;
-        money_in := case when typical > typical_before then traded when typical <= typical_before then 0 * volume end;
-        money_moved := case when typical = typical_before then 0 * volume when typical_before is not null then traded end;
+        -- what differs by rounding alone has not moved
+        moved := typical - typical_before;
+        moved := case when abs(moved) <= 1e-12 * abs(typical) then 0 else moved end;
+        money_in := case when moved > 0 then traded when moved <= 0 then 0 * volume end;
+        money_moved := case when moved = 0 then 0 * volume when moved is not null then traded end;
         same_closes := case when close = close_before then same_closes + 1 else 1 end;
         same_volumes := case when volume = volume_before then same_volumes + 1 else 1 end;
         if candle_start >= next_midnight then
@@ -182,6 +186,7 @@ begin
         is_fallback := r.is_fallback;
         is_final := r.is_final;
         is_settled := r.is_settled;
+        is_short := r.is_short;
         is_changed := r.phase >= 2;
 
         if is_behind then
