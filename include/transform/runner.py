@@ -115,7 +115,7 @@ def _renew_outdated(conn: psycopg.Connection, settings: Settings, epoch: int, *,
     """Make tables anew whose meaning changed with a setting or a file; after an upgrade its `views` first."""
     if recall(conn, "dbt") is None:
         return  # nothing was ever finished: what follows makes everything
-    outdated = []
+    outdated: list[str] = []
     if recall(conn, "indicators") == OUTDATED:
         outdated.extend(f"indicators_{resolution}" for resolution in _RESOLUTIONS)
     if recall(conn, "divergence") != _divergence(settings):

@@ -37,7 +37,8 @@ TABLE = {  # ours: the published table's
 }  # fmt: skip
 WORKED = {  # ours: the worked example's, written with ten digits
     "sma_5": "sma5", "sma_20": "sma20", "ema_12": "ema12_sma_seed", "ema_26": "ema26_sma_seed",
-    "bollinger_upper": "bb_upper", "bollinger_middle": "bb_mid", "bollinger_lower": "bb_lower", "rsi_14": "rsi14_wilder", "macd": "macd_sma_seed",
+    "bollinger_upper": "bb_upper", "bollinger_middle": "bb_mid", "bollinger_lower": "bb_lower",
+    "rsi_14": "rsi14_wilder", "macd": "macd_sma_seed",
     "macd_signal": "macd_signal_sma_seed", "true_range": "tr", "atr_14": "atr14_wilder",
     "rolling_std": "std20_population",
     "zscore": "zscore20_population", "log_return": "log_return", "volatility_20": "vol20_logret_sample",
