@@ -68,7 +68,7 @@
 {%- endmacro %}
 
 {% macro rsi() -%}
-    100 * finished.average_gain / nullif(finished.average_gain + finished.average_loss, 0) as rsi_{{ var('wilder_window') }}
+    finished.average_gain / nullif(finished.average_gain + finished.average_loss, 0) * 100 as rsi_{{ var('wilder_window') }}
 {%- endmacro %}
 
 {% macro bollinger() -%}
@@ -85,13 +85,13 @@
 {%- endmacro %}
 
 {% macro mfi() -%}
-    100 * finished.money_in_sum / nullif(finished.money_moved_sum, 0) as mfi_{{ var('wilder_window') }}
+    finished.money_in_sum / nullif(finished.money_moved_sum, 0) * 100 as mfi_{{ var('wilder_window') }}
 {%- endmacro %}
 
 {% macro directional() -%}
     {%- set n = var('wilder_window') -%}
-    100 * finished.smoothed_plus / nullif(finished.smoothed_range, 0) as plus_di_{{ n }},
-    100 * finished.smoothed_minus / nullif(finished.smoothed_range, 0) as minus_di_{{ n }},
+    finished.smoothed_plus / nullif(finished.smoothed_range, 0) * 100 as plus_di_{{ n }},
+    finished.smoothed_minus / nullif(finished.smoothed_range, 0) * 100 as minus_di_{{ n }},
     finished.adx as adx_{{ n }}
 {%- endmacro %}
 
