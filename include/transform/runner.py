@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _EXCLUDED: Final = ("--exclude-resource-type", "exposure", "--exclude", "test_type:unit")  # more to leave out may follow
+_RESOLUTIONS: Final = ("1m", "5m")
 _DAYS: Final = "candles_1d+"  # what is made of the sessions of exchanges
 _HAS_NO_PRICED_VOLUME: Final = """
 select to_regclass('marts.candles_5m') is not null and not exists (
@@ -143,9 +144,9 @@ def _renew_outdated(conn: psycopg.Connection, settings: Settings, epoch: int, *,
     """
     if recall(conn, "dbt") is None:
         return  # nothing was ever finished: what follows makes everything
-    outdated = []
+    outdated: list[str] = []
     if recall(conn, "indicators") == OUTDATED:
-        outdated.append("indicators_1m")
+        outdated.extend(f"indicators_{resolution}" for resolution in _RESOLUTIONS)
     if recall(conn, "divergence") != _divergence(settings):
         outdated.append("source_divergence")
     if views and conn.execute(_HAS_NO_PRICED_VOLUME).fetchone() == (True,):
