@@ -15,7 +15,7 @@ from include.settings import ROOT
 
 PARTS = {"feeds", "sources", "stream", "lake", "warehouse", "quality", "transform", "detection", "notify", "charts"}
 CORE = {"aws", "alerts", "calendars", "crashpoints", "errors", "events", "instruments", "settings"}
-# What every part may use of the warehouse: its connection, its leases, where alerts are written, when exchanges are open.
+# What every part may use of the warehouse: its connection, its leases, where alerts are written, when markets are open.
 SHARED = {
     "include.warehouse.db", "include.warehouse.leases", "include.warehouse.alerts", "include.warehouse.sessions",
 }  # fmt: skip

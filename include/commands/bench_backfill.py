@@ -25,7 +25,10 @@ _DAY: Final = timedelta(days=1)
 _BARS_A_DAY: Final = 1440
 _AT_ONCE: Final = 100_000  # events of one call of `backfill`: what fits into one raw object
 
-_MADE: Final = ("raw.market_events", "marts.trades", "marts.candles_1m", "marts.candles_5m", "marts.indicators_1m")
+_MADE: Final = (
+    "raw.market_events", "marts.trades", "marts.candles_1m", "marts.candles_5m", "marts.candles_15m",
+    "marts.candles_1h", "marts.candles_1d", "marts.indicators_1m",
+)  # fmt: skip
 _STEPS: Final = """
 select step, sum(seconds), max(at) from ops.outcomes
 where at > %s and step in ('history', 'load_history', 'audit_history', 'transform') group by step

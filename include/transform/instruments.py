@@ -97,10 +97,10 @@ def _sync_list(conn: psycopg.Connection, listed: Iterable[Instrument]) -> None:
         (one.symbol, one.asset_class, one.currency, one.calendar, one.primary_source, list(one.fallbacks))
         for one in listed
     ]
-    before = dict(conn.execute(_CALENDARS).fetchall())
+    before: dict[str, str] = dict(conn.execute(_CALENDARS).fetchall())
     conn.cursor().executemany(_LIST, rows)
     conn.execute(_UNLIST, [[row[0] for row in rows]])
-    after = dict(conn.execute(_CALENDARS).fetchall())
+    after: dict[str, str] = dict(conn.execute(_CALENDARS).fetchall())
     if any(after.get(symbol, calendar) != calendar for symbol, calendar in before.items()):
         conn.execute(_DAYS_OUTDATED)
 

@@ -166,7 +166,7 @@ def _renew_outdated(conn: psycopg.Connection, settings: Settings, epoch: int, *,
 
 
 def _renew_days(conn: psycopg.Connection, settings: Settings, epoch: int) -> None:
-    """Make the candles of all days anew, and what is made of them, where sessions or an instrument's calendar changed."""
+    """Make the candles of days anew, and what is made of them, where sessions or an instrument's calendar changed."""
     if recall(conn, "dbt") is None or not outdated_days(conn):
         return
     sync_all_days(conn)  # another calendar may never have been asked about these days

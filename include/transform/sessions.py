@@ -6,8 +6,8 @@ beyond the sessions that are known, once a week or with history, asks the calend
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import timedelta
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
 from functools import cache
 from typing import Final
 
@@ -36,7 +36,7 @@ with instruments as (
 """
 # Calendars of which no event ever came are not asked: who trades crypto alone never loads the library.
 _BEYOND: Final = (
-    _CALENDARS
+    _CALENDARS  # noqa: S608
     + """
 select calendar, least(batch.first_at, known.first_at), greatest(batch.last_at, known.last_at)
 from calendars inner join known using (calendar) cross join (
@@ -47,7 +47,7 @@ where coalesce(batch.first_at < known.first_at or batch.last_at > known.last_at,
 """
 )
 _EVERYTHING: Final = (
-    _CALENDARS
+    _CALENDARS  # noqa: S608
     + """
 select calendar, least(min(event.first_at), min(candle.first_at)), greatest(max(event.last_at), max(candle.last_at))
 from calendars cross join unnest(symbols) as of (symbol)
@@ -97,9 +97,9 @@ def days_are_current(conn: psycopg.Connection, outdated: str) -> None:
     conn.execute("update ops.built_from set hash = 'current' where name = 'days' and hash = %s", [outdated])
 
 
-def _sync(conn: psycopg.Connection, wanted: Sequence[tuple[str, object, object]]) -> None:
+def _sync(conn: psycopg.Connection, wanted: Iterable[tuple[str, datetime, datetime]]) -> None:
     for calendar, first, last in wanted:
-        sync_sessions(conn, calendar, Window(first - _AROUND, last + _AROUND))  # type: ignore[operator]
+        sync_sessions(conn, calendar, Window(first - _AROUND, last + _AROUND))
 
 
 @cache

@@ -35,7 +35,7 @@ returning opens_at, closes_at
 """
 
 _HAVE_DAYS: Final = "select to_regclass('marts.candles_1d') is not null"
-# The day's candles are of five minutes. A series is asked about the sessions between its first and its last candle only.
+# Days are made of candles of five minutes. A series is asked only about sessions between its first and its last candle.
 _OUTDATED: Final = """
 insert into ops.built_from (name, hash)
 select 'days', 'outdated ' || pg_current_xact_id()

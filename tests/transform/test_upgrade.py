@@ -12,7 +12,7 @@ from include.settings import Settings
 from include.transform.instruments import OUTDATED, remember
 from include.warehouse.db import connect
 from include.warehouse.migrate import migrate
-from tests.transform.events import accept, at, close, event
+from tests.transform.events import accept, at, close, event, quote, trade
 from tests.transform.marts import build, rows
 
 # One accepted quote in a warehouse of version 0001, and the marts as dbt had made them, with one final candle in them.
@@ -116,3 +116,20 @@ def test_what_a_build_that_died_before_the_upgrade_had_found_is_made_after_it(ol
             ("int_changed_minutes", "VIEW"), ("int_changed_ranges", "BASE TABLE"), ("int_changed_spans", "VIEW"),
         ]  # fmt: skip
         assert rows(conn, "select * from intermediate.int_changed_minutes") == []
+
+
+def test_candles_of_before_get_what_a_longer_vwap_is_weighted_by(marts_settings: Settings) -> None:
+    with connect(marts_settings) as conn:
+        accept(conn, [trade("AAPL", "15:00", 10, 2, "1"), quote("AAPL", "15:01", 20, source="replay")])
+        build(marts_settings)
+        conn.execute(  # as they were made before there were longer ones
+            "drop table marts.candles_1d, marts.candles_1h, marts.candles_15m cascade; "
+            "alter table marts.candles_5m drop column priced_volume cascade; delete from ops.sessions; "
+            "update ops.built_from set hash = 'an older one' where name = 'dbt'"
+        )
+        accept(conn, [trade("AAPL", "15:02", 13, 1, "2")])
+        build(marts_settings)
+        for name in ("5m", "15m", "1h", "1d"):
+            assert rows(
+                conn, f"select high::int, volume::int, vwap::int, priced_volume::int from marts.candles_{name}"
+            ) == [(20, 3, 11, 3)]
