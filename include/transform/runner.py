@@ -159,20 +159,10 @@ def _renew_outdated(conn: psycopg.Connection, settings: Settings, epoch: int, *,
         _build(
             settings, ["--select", "int_changed_ranges", *above, "--resource-type", "model"], check="all", epoch=epoch
         )
-    _build(
-        settings,
-        # the tests of an upgrade follow with everything else: they may read what is not there yet
-        [
-            "--select",
-            *outdated,
-            *(f"{name}+,config.materialized:view" for name in outdated),
-            *_EXCLUDED,
-            "--full-refresh",
-            *(["--resource-type", "model"] if views else []),
-        ],
-        check="all",
-        epoch=epoch,
-    )
+    # the views, and the tests of an upgrade, follow with everything else: they may read what is not there yet
+    below = ["--resource-type", "model"] if views else []
+    anew = outdated if views else [*outdated, *(f"{name}+,config.materialized:view" for name in outdated)]
+    _build(settings, ["--select", *anew, *_EXCLUDED, "--full-refresh", *below], check="all", epoch=epoch)
     _remember_renewed(conn, settings)
 
 

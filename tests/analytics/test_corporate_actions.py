@@ -55,7 +55,7 @@ def test_both_on_one_day_and_a_dividend_of_yahoo_from_before_a_split(marts: psyc
     yahoo(marts, "NVDA", "2026-03-04 14:30Z", "2026-03-09Z", "split", '{"numerator": 4, "denominator": 1}')
     yahoo(marts, "NVDA", "2026-03-04 14:30Z", "2026-03-09Z", "dividend", '{"amount": 0.5}')
     assert asked(
-        marts, "select ex_date::text, split_ratio, dividend, previous_close, split_factor, "
+        marts, "select ex_date::text, split_ratio, dividend::float8, previous_close, split_factor, "
         "round(dividend_factor::numeric, 9)::float8 from marts.adjustments where symbol = 'NVDA' order by 1",
     ) == [("2026-03-03", None, 0.8, 80, 0.25, 0.96525), ("2026-03-04", 4, 0.5, 20, 0.25, 0.975)]  # fmt: skip
 

@@ -36,7 +36,7 @@ days as (
         symbol,
         ex_date,
         max(ratio) as split_ratio,
-        max(dividend) as dividend
+        trim_scale(max(dividend)) as dividend
     from stated
     group by symbol, ex_date
 
@@ -47,7 +47,7 @@ priced as (
     select
         days.*,
         {{ exchange_midnight('days.ex_date', 'instruments.calendar') }} as until_time,
-        before.close / coalesce(days.split_ratio, 1) as previous_close
+        trim_scale(before.close / coalesce(days.split_ratio, 1)) as previous_close
     from days
     inner join {{ ref('instruments') }} as instruments on days.symbol = instruments.symbol
     left join lateral (
@@ -57,6 +57,8 @@ priced as (
             on candles.symbol = ranks.symbol and candles.source = ranks.source
         where
             candles.symbol = days.symbol
+            and candles.session_date < days.ex_date
+            -- the same, but for an index
             and candles.candle_start < {{ exchange_midnight('days.ex_date', 'instruments.calendar') }}
         order by candles.candle_start desc, candles.is_final desc, ranks.rank asc
         limit 1

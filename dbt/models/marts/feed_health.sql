@@ -98,7 +98,11 @@ select
     clock.asked_at,
     newest.newest_until,
     watermarks.complete_until,
-    greatest(clock.asked_at - greatest(newest.newest_until, watermarks.complete_until), interval '0') as lag,
+    -- greatest() and least() take NULL for nothing
+    case
+        when num_nonnulls(newest.newest_until, watermarks.complete_until) > 0
+            then clock.asked_at - least(clock.asked_at, greatest(newest.newest_until, watermarks.complete_until))
+    end as lag,
     last_pull.ended_at as last_pull_at,
     last_pull.is_ok as last_pull_ok,
     last_pull.row_count as last_pull_rows,
