@@ -10,7 +10,7 @@ import pytest
 
 from include.commands.rebuild import pause_between_minutes
 from include.events import Window
-from include.pipeline.cycle import Cycle, catch_up, process, run_cycle
+from include.pipeline.cycle import catch_up, process, run_cycle
 from include.pipeline.gaps import find_gaps
 from include.pipeline.pull import pull
 from include.pipeline.rebuild import RebuildProgress, rebuild
@@ -22,23 +22,22 @@ from tests.replay.minutes import do, query
 pytestmark = pytest.mark.stack
 
 MINUTE = timedelta(minutes=1)
-NOW = datetime.now(UTC).replace(second=0, microsecond=0)
 FILLED = "select count(*), max(candle_start) from marts.candles_1m_filled where candle_start < '2100-01-01'"
 
 
 @pytest.fixture
 def lives(make_settings: Callable[..., Settings], template_marts: str) -> Settings:
     """Five minutes were searched for gaps; one more came after that."""
+    now = this_minute()
     made = make_settings(template=template_marts, simulator_trades_per_minute=2)
-    assert not catch_up(made, minutes=5, until=NOW - MINUTE).failures
+    assert not catch_up(made, minutes=5, until=now - MINUTE).failures
     find_gaps(made)
-    done = one_more(made)
-    assert not done.failures, done
+    assert not run_cycle(made, Window(now - MINUTE, now)).failures
     return made
 
 
-def one_more(settings: Settings) -> Cycle:
-    return run_cycle(settings, Window(NOW - MINUTE, NOW))
+def this_minute() -> datetime:
+    return datetime.now(UTC).replace(second=0, microsecond=0)
 
 
 def test_the_search_for_gaps_is_brought_up_to_the_moment_that_is_compared(lives: Settings) -> None:
@@ -54,7 +53,7 @@ def test_a_minute_that_is_asked_for_meanwhile_is_no_gap_yet(lives: Settings) -> 
 
     def pulled(now: RebuildProgress) -> None:
         if now.phase == "transform" and not asked:
-            asked.append(Window(NOW + 29 * MINUTE, NOW + 30 * MINUTE))
+            asked.append(Window(this_minute() + 29 * MINUTE, this_minute() + 30 * MINUTE))
             do(
                 lives,
                 "insert into ops.outcomes (at, step, source, ok, seconds, window_start, window_end) "
@@ -67,7 +66,7 @@ def test_a_minute_that_is_asked_for_meanwhile_is_no_gap_yet(lives: Settings) -> 
 
 
 def test_what_waited_to_be_built_is_in_it_and_that_is_said(lives: Settings) -> None:
-    pull(lives, "simulator", Window(NOW, NOW + MINUTE))
+    pull(lives, "simulator", Window(this_minute(), this_minute() + MINUTE))
     assert not [step for step in process(lives, only=("land", "load", "audit")) if step.error]
     ended = processes.run(lambda: rebuild(lives), {"QUANTSTREAM_CRASH_AT": "before_rebuild_phase"})
     assert ended.killed
