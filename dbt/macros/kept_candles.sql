@@ -70,17 +70,18 @@ order by kept.candle_start
     from {{ this }} as kept
     inner join {{ ref('stg_ops__instrument_source') }} as kept_ranks
         on kept.symbol = kept_ranks.symbol and kept.source = kept_ranks.source
-    where
-        not kept.is_settled
-        and exists (
-            select
-            from {{ ref(candles) }} as candles
-            inner join {{ ref('stg_ops__instrument_source') }} as ranks
-                on candles.symbol = ranks.symbol and candles.source = ranks.source
-            where
-                candles.symbol = kept.symbol
-                and candles.candle_start = kept.candle_start
-                and candles.is_final
-                and (not kept.is_final or ranks.rank < kept_ranks.rank)
-        )
+    inner join {{ ref('stg_ops__instrument_source') }} as ranks
+        on kept.symbol = ranks.symbol and (not kept.is_final or ranks.rank < kept_ranks.rank)
+    inner join {{ ref('stg_ops__watermark') }} as watermarks
+        on ranks.source = watermarks.source and kept.candle_start < watermarks.complete_until
+    cross join lateral (
+        select candles.is_final
+        from {{ ref(candles) }} as candles
+        where
+            candles.symbol = kept.symbol
+            and candles.candle_start = kept.candle_start
+            and candles.source = ranks.source
+        offset 0
+    ) as now_final
+    where not kept.is_settled and now_final.is_final
 {%- endmacro %}

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _EXCLUDED: Final = ("--exclude-resource-type", "exposure", "--exclude", "test_type:unit")  # more to leave out may follow
-_RESOLUTIONS: Final = ("1m", "5m")
+_INDICATORS: Final = ("indicators_1m", "indicators_5m")
 _DAYS: Final = "candles_1d+"  # what is made of the sessions of exchanges
 _HAS_NO_PRICED_VOLUME: Final = """
 select to_regclass('marts.candles_5m') is not null and not exists (
@@ -146,7 +146,12 @@ def _renew_outdated(conn: psycopg.Connection, settings: Settings, epoch: int, *,
         return  # nothing was ever finished: what follows makes everything
     outdated: list[str] = []
     if recall(conn, "indicators") == OUTDATED:
-        outdated.extend(f"indicators_{resolution}" for resolution in _RESOLUTIONS)
+        # one that is not there yet is made by what follows, after its candles
+        there = conn.execute(
+            "select relname from pg_class where relnamespace = 'marts'::regnamespace and relname = any(%s)",
+            [[*_INDICATORS]],
+        )
+        outdated.extend(sorted(name for (name,) in there))
     if recall(conn, "divergence") != _divergence(settings):
         outdated.append("source_divergence")
     if views and conn.execute(_HAS_NO_PRICED_VOLUME).fetchone() == (True,):

@@ -11,5 +11,6 @@
 
 -- depends_on: {{ ref('int_changed_ranges') }}
 -- depends_on: {{ ref('stg_ops__session') }}
+-- depends_on: {{ ref('stg_ops__watermark') }}
 
 {{ indicators('candles_1m', minutes=1) }}
