@@ -94,7 +94,7 @@ def test_the_split_of_aapl_leaves_no_step(marts: psycopg.Connection, shared_data
         asked(marts, steps.format("candles_1m_adjusted")),
     )
     assert raw > 0.8
-    assert adjusted < 0.02
+    assert adjusted < 0.005
     # before the opening of the 9th too: those trades are in new shares
     assert asked(
         marts, "select round(split_factor * 7)::int, min(candle_start)::date::text, count(*) "

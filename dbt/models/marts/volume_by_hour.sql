@@ -37,29 +37,57 @@ whole_hours as (
 
 ),
 
-quarters as (
+in_period as (
 
-    select distinct on (candles.symbol, candles.candle_start)
-        candles.symbol,
-        'session' as clock,
-        sessions.session_date as day,
-        floor(extract(epoch from candles.candle_start - sessions.opens_at) / 3600)::integer as hour,
-        candles.volume::double precision as volume
+    select
+        series.symbol,
+        sessions.session_date,
+        sessions.opens_at,
+        sessions.closes_at
     from series
     inner join {{ ref('stg_ops__session') }} as sessions
         on
             series.calendar = sessions.calendar
             and series.after < sessions.opens_at
             and series.last_candle >= sessions.opens_at
-    inner join {{ ref('candles_15m') }} as candles
-        on
-            series.symbol = candles.symbol
-            and sessions.opens_at <= candles.candle_start
-            and sessions.closes_at > candles.candle_start
+    where not {{ is_around_the_clock('series.calendar') }}
+
+),
+
+-- by one scan of an index for each session
+in_session as (
+
+    select
+        in_period.*,
+        candles.source,
+        candles.candle_start,
+        candles.volume
+    from in_period
+    cross join lateral (
+        select quarters.*
+        from {{ ref('candles_15m') }} as quarters
+        where
+            quarters.symbol = in_period.symbol
+            and quarters.candle_start >= in_period.opens_at
+            and quarters.candle_start < in_period.closes_at
+            and quarters.volume is not null
+        offset 0
+    ) as candles
+
+),
+
+quarters as (
+
+    select distinct on (in_session.symbol, in_session.candle_start)
+        in_session.symbol,
+        'session' as clock,
+        in_session.session_date as day,
+        floor(extract(epoch from in_session.candle_start - in_session.opens_at) / 3600)::integer as hour,
+        in_session.volume::double precision as volume
+    from in_session
     inner join {{ ref('stg_ops__instrument_source') }} as ranks
-        on candles.symbol = ranks.symbol and candles.source = ranks.source
-    where candles.volume is not null and not {{ is_around_the_clock('series.calendar') }}
-    order by candles.symbol asc, candles.candle_start asc, ranks.rank asc
+        on in_session.symbol = ranks.symbol and in_session.source = ranks.source
+    order by in_session.symbol asc, in_session.candle_start asc, ranks.rank asc
 
 ),
 
