@@ -88,7 +88,7 @@ def test_any_delivery_ends_in_the_marts_of_a_full_refresh(
             accept(conn, load, dict.fromkeys(("simulator", "replay"), until))
             (build if survived else build_changed)(marts_settings)  # a run that died leaves its batch behind
         piecewise = snapshot(conn)
-        assert piecewise["candles_1d"], "nothing was built"
+        assert piecewise["candles_1h"], "nothing was built"
         assert unlike_their_minutes(conn) == []
         rebuild(marts_settings)
         assert snapshot(conn) == piecewise, "built anew from the same raw events"
