@@ -123,7 +123,9 @@ def build_selected(
     For models that the minute leaves out (tag `on_demand`); takes no load. `epoch` is that of the held lease
     "transform", 0 without one. Raises TransformError naming what failed.
     """
-    arguments = ["--select", *select, *_EXCLUDED, *(["--full-refresh"] if full_refresh else [])]
+    # of the tests those of what is selected, and not of everything that reads a view it reads
+    chosen = ["--indirect-selection", "buildable", "--select", *select]
+    arguments = [*chosen, *_EXCLUDED, *(["--full-refresh"] if full_refresh else [])]
     return _build(settings, arguments, check="all", epoch=epoch)
 
 
