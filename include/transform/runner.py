@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_EXCLUDED: Final = ("--exclude-resource-type", "exposure", "--exclude", "test_type:unit")  # more to leave out may follow
+_EXCLUDED: Final = ("--exclude-resource-type", "exposure", "--exclude", "test_type:unit")  # more may follow
 
 
 @dataclass(frozen=True, slots=True)
