@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_EXCLUDED: Final = ("--exclude-resource-type", "exposure", "--exclude", "test_type:unit")  # more to leave out may follow
+_EXCLUDED: Final = ("--exclude-resource-type", "exposure", "--exclude", "test_type:unit")  # more may follow
 _INDICATORS: Final = ("indicators_1m", "indicators_5m")
 _DAYS: Final = "candles_1d+"  # what is made of the sessions of exchanges
 _HAS_NO_PRICED_VOLUME: Final = """
