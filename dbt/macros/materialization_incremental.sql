@@ -1,7 +1,7 @@
 {#
     dbt's materialization `incremental`, with a shorter way for the minute: where the table is there and was built by these very
     models (var `check` = changed), its columns are those that its .yml documents, and the rows go into it by one statement. dbt's
-    own way makes a temporary table, asks the catalogue for the columns of both and compares them: four times for each model.
+    own way makes a temporary table, and asks the catalogue for the columns of both more than once.
 #}
 {% materialization incremental, default -%}
     {%- set existing = load_cached_relation(this) -%}

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Final, TypeVar
 
 import psycopg
@@ -229,7 +229,7 @@ def _begin(work: _Work, paused: Collection[str], *, without_unreadable: bool) ->
             _check_lake(work)
         keepsakes.keep(work.settings)
         work.progress(RebuildProgress("load", said="checksums of the marts as they are"))
-        as_of = datetime.now(UTC)
+        as_of = rebuilds.clock(work.conn)
         before = _as_they_are(work, as_of)
         crash_point("before_rebuild_emptied")
         rebuilds.begin(work.held, before, as_of=as_of, paused=paused, notes=work.notes)

@@ -63,11 +63,11 @@ class _Start:
             try:
                 aws = lanes.submit(self._aws)
                 self._database()
+                self.settings = aws.result()
+                write_stack_env(self.settings)  # before Airflow, whose scheduler reads it once, when it starts
                 boot = lanes.submit(self._airflow) if self.with_airflow else None
                 self._warehouse()
                 self._models()
-                self.settings = aws.result()
-                write_stack_env(self.settings)
                 if self.with_airflow:
                     self._warm_up()
                 if boot is not None:

@@ -161,6 +161,13 @@ def under_way(conn: psycopg.Connection) -> Rebuild | None:
     return Rebuild(row[0], row[1], row[2], before, tuple(row[4]), tuple(row[5]))
 
 
+def clock(conn: psycopg.Connection) -> datetime:
+    """This database's time, UTC: what is written down is compared with it, whatever the clock of who rebuilds says."""
+    row: tuple[datetime] | None = conn.execute("select clock_timestamp()").fetchone()
+    assert row is not None  # noqa: S101  # a select gives a row
+    return row[0]
+
+
 def waiting(conn: psycopg.Connection) -> dict[str, int]:
     """What is on its way into the marts, by what it waits for; only what there is any of."""
     row = conn.execute(_WAITING).fetchone() or ()

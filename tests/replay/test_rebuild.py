@@ -8,7 +8,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta, tzinfo
 
 import pytest
 from pydantic import SecretStr
@@ -17,6 +17,7 @@ from include import crashpoints
 from include.aws import client
 from include.errors import LakeError, LeaseHeldError
 from include.lake import raw
+from include.pipeline import rebuild as module
 from include.pipeline.cycle import process
 from include.pipeline.land import land
 from include.pipeline.rebuild import RebuildProgress, interrupted, rebuild
@@ -127,6 +128,24 @@ def test_after_a_total_loss_every_mart_is_the_same_and_nobody_is_paged(lived: Li
     assert not [step for step in steps if step.error], steps
     assert lived.is_again(lost)
     assert land(lost).objects == 0
+
+
+def test_a_process_whose_clock_is_ahead_pages_nobody_either(
+    lived: Lived, lost: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was found since the rebuild began is told by the database's clock."""
+
+    class Ahead(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> datetime:
+            return datetime.now(tz) + timedelta(hours=1)
+
+    monkeypatch.setattr(module, "datetime", Ahead)
+    rebuild(lost)
+    assert query(lost, "select rule, state from marts.alerts where state = 'new'") == []
+    assert query(lost, "select count(*) from ops.outbox where sent_at is null") == [(0,)]
+    ((ahead,),) = query(lost, "select started_at > clock_timestamp() from ops.rebuilds")
+    assert not ahead
 
 
 def test_over_a_wrecked_warehouse_alerts_that_were_sent_stay_sent(lived: Lived, wrecked: Settings) -> None:
