@@ -192,7 +192,10 @@ class Collector:
             while self._is_leaving(draining):
                 await asyncio.sleep(0.02)
             failures += await _ended([draining], cancel=True)
-            if not self._unwritten:
+            if self._unwritten:
+                said = f"did not come to disk; the next start fetches them: {self.outlet.spool_trouble}"
+                self.teller.lost(f"{self._unwritten:,} events {said}", {})
+            else:
                 await aside(self._write_marks, self._marks())
             self.teller.report(datetime.now(UTC))
             await self.teller.write()
@@ -228,9 +231,6 @@ class Collector:
             self.teller.alert("spool_full", f"{self.exchange}: {said}", since)
             if self._ends is not None and monotonic() >= self._ends:
                 self._unwritten += len(events)  # the next start fetches them: the marks stay where they are
-                self.teller.lost(
-                    f"{len(events):,} events did not come to disk; the next start fetches them: {said}", {}
-                )
                 return
             await asyncio.sleep(0.2)
         self.teller.over("spool_full")

@@ -139,23 +139,24 @@ def test_what_did_not_come_to_disk_by_the_end_is_fetched_at_the_next_start(
     through: Settings, aws: FaultProxy, feed: FeedServer, rest: BinanceRest
 ) -> None:
     aws.add(Answer(500, b"{}"), operation="PutRecords", times=None)
-    trades = [agg_trade(number, now()) for number in range(1, 31)]
+    trades = [agg_trade(number, now()) for number in range(1, 41)]
     with Running(through, "binance", tuning=replace(QUICK, spool_bytes=4_000, stop=0.5)) as running:
         feed.wait_for(1)
         running.caught_up()
         rest.trades += trades
-        for number in range(1, 31):
-            say(feed, number)
-        running.taken_in(30)
+        say(feed, *range(1, 31))
+        wait_until(lambda: bool(running.collector.outlet.spool_trouble), 10, "the disk is full")
+        say(feed, *range(31, 41))  # wait behind those that wait for the disk
+        running.taken_in(40)
         report = running.stop()
-    assert 0 < report.left < 30 and report.unwritten == 30 - report.left
+    assert 0 < report.left < 30 and report.unwritten == 40 - report.left
     assert f"{report.unwritten} not on disk, which the next start fetches" in str(report)
     with connect(through) as conn:
-        query = "select error from ops.outcomes where error like '%did not come to disk%'"
-        assert len(conn.execute(query).fetchall()) == 1
+        told = conn.execute("select error from ops.outcomes where error like '%did not come to disk%'").fetchall()
+    assert [error.partition(" events")[0] for (error,) in told] == [str(report.unwritten)]
     aws.clear()
     with Running(through, "binance") as running:
-        wait_until(lambda: sorted(set(ids(through))) == list(range(1, 31)), 10, "all are in the stream")
+        wait_until(lambda: sorted(set(ids(through))) == list(range(1, 41)), 10, "all are in the stream")
         running.stop()
 
 
