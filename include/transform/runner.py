@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _EXCLUDED: Final = ("--exclude-resource-type", "exposure", "--exclude", "test_type:unit")  # more may follow
-_INDICATORS: Final = ("indicators_1m", "indicators_5m")
-_DAYS: Final = "candles_1d+"  # what is made of the sessions of exchanges
+_INDICATORS: Final = ("indicators_1m", "indicators_5m", "indicators_15m", "indicators_1h", "indicators_1d")
+_OF_SESSIONS: Final = ("candles_1d+", *(f"{name}+" for name in _INDICATORS))  # what is made of those of exchanges
 _HAS_NO_PRICED_VOLUME: Final = """
 select to_regclass('marts.candles_5m') is not null and not exists (
     select from pg_attribute where attrelid = to_regclass('marts.candles_5m') and attname = 'priced_volume')
@@ -82,10 +82,10 @@ def build_all(settings: Settings, *, full_refresh: bool = False, epoch: int = 0)
         sync_batch_days(conn, loads)
         arguments = [*_EXCLUDED, *(["--full-refresh"] if full_refresh else [])]
         if outdated and not full_refresh:  # days that are otherwise now would fail their test
-            arguments.append(_DAYS)
+            arguments.extend(_OF_SESSIONS)
         result = _build(settings, arguments, check="all", epoch=epoch, loads=loads)
         if outdated and not full_refresh:
-            anew = ["--select", _DAYS, *_EXCLUDED, "--full-refresh"]
+            anew = ["--select", *_OF_SESSIONS, *_EXCLUDED, "--full-refresh"]
             result += _build(settings, anew, check="all", epoch=epoch, loads=loads)
         remember(conn, "dbt", project_hash())
         _remember_renewed(conn, settings)
@@ -174,13 +174,16 @@ def _renew_outdated(conn: psycopg.Connection, settings: Settings, epoch: int, *,
 
 
 def _renew_days(conn: psycopg.Connection, settings: Settings, epoch: int) -> None:
-    """Make the candles of days anew, and what is made of them, where sessions or an instrument's calendar changed."""
+    """Make the candles of days and the indicators anew, and what is made of them, where sessions or an instrument's
+    calendar changed."""
     if recall(conn, "dbt") is None or not outdated_days(conn):
         return
     sync_all_days(conn)  # another calendar may never have been asked about these days
     outdated = outdated_days(conn)
-    log.info("the sessions of an exchange or an instrument's calendar changed: the candles of days are made anew")
-    _build(settings, ["--select", _DAYS, *_EXCLUDED, "tag:on_demand", "--full-refresh"], check="all", epoch=epoch)
+    log.info("the sessions of an exchange or an instrument's calendar changed: days and indicators are made anew")
+    _build(
+        settings, ["--select", *_OF_SESSIONS, *_EXCLUDED, "tag:on_demand", "--full-refresh"], check="all", epoch=epoch
+    )
     if outdated:
         days_are_current(conn, outdated)
 
