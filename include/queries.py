@@ -63,11 +63,12 @@ order by symbol
 """,
     ),
     "moves-over-5-percent": Query(
-        "the hours in which a price moved by more than 5 %",
+        "the hours in which a price went more than 5 % away from where it opened",
         """
-select symbol, source, candle_start, open, close, round((100 * (close / open - 1))::numeric, 2) as change_percent
+select symbol, source, candle_start, open, high, low, close,
+    round((100 * greatest(high / open - 1, 1 - low / open))::numeric, 2) as furthest_percent
 from candles_1h
-where abs(close / open - 1) > 0.05
+where greatest(high / open - 1, 1 - low / open) > 0.05
 order by candle_start desc, symbol, source
 limit 100
 """,
@@ -111,7 +112,7 @@ where a.symbol = 'BTC-USD' and b.symbol = 'ETH-USD'
 """,
     ),
     "indicator-screen": Query(
-        "the instruments that are oversold or overbought right now: RSI 14 of the hour outside of 30 to 70",
+        "the instruments by their RSI 14 of the hour: oversold (below 30) first, overbought (above 70) last",
         """
 with newest as (
     select symbol, max(candle_start) as candle_start
@@ -119,11 +120,12 @@ with newest as (
     group by symbol
 )
 select newest.symbol, newest.candle_start, now.close, round(now.rsi_14::numeric, 1) as rsi_14,
-    round(now.sma_50::numeric, 2) as sma_50, round(now.macd_histogram::numeric, 4) as macd_histogram
+    round(now.sma_20::numeric, 2) as sma_20, round(now.macd_histogram::numeric, 4) as macd_histogram
 from newest
 inner join indicators_1h as now on newest.symbol = now.symbol and newest.candle_start = now.candle_start
-where now.rsi_14 < 30 or now.rsi_14 > 70
+where now.rsi_14 is not null
 order by now.rsi_14, newest.symbol
+limit 50
 """,
     ),
     "gaps": Query(
@@ -138,7 +140,7 @@ limit 50
     "alert-history": Query(
         "the last alerts of the market",
         """
-select candle_start, severity, rule, symbol, value, threshold, message
+select candle_start, severity, rule, symbol, message
 from alerts
 where category = 'market'
 order by candle_start desc, symbol, rule
