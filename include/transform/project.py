@@ -54,6 +54,17 @@ def parse(settings: Settings) -> None:
         _manifest(settings, _stamp())
 
 
+def documented_columns(settings: Settings) -> dict[str, frozenset[str]]:
+    """The columns of each table in `marts` that a build adds rows to, as its .yml has them."""
+    with _lock:
+        nodes = _manifest(settings, _stamp()).nodes.values()
+        return {
+            node.name: frozenset(node.columns)
+            for node in nodes
+            if node.resource_type == "model" and node.schema == "marts" and node.config.materialized == "incremental"
+        }
+
+
 def common_arguments(settings: Settings) -> list[str]:
     """What every dbt command gets: where the project is, where files go, and silence on the console."""
     return [
