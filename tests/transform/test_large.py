@@ -44,7 +44,7 @@ def test_a_hundred_thousand_events_in_any_order_end_in_the_marts_of_a_full_refre
     assert len(events) == 100_000
     complete = {"replay": DAY + timedelta(hours=25)}  # the last minutes are not final
     with connect(marts_settings) as conn:
-        for start, end in ((0, 50_000), (50_000, 95_000), (95_000, 100_000)):
+        for start, end in ((0, 80_000), (80_000, 100_000)):
             accept(conn, events[start:end], complete)
             build(marts_settings)
         piecewise = mart_checksums(conn)
