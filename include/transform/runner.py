@@ -218,6 +218,8 @@ def _build(
         "lease_epoch": epoch,
         "loads": loads,
         "divergence_basis_points": settings.divergence_basis_points,
+        "chunk_days": settings.timescale_chunk_days,
+        "compress_days": settings.timescale_compress_days,
     }
     with dbt_runner(settings) as runner:
         done = runner.invoke(
