@@ -22,7 +22,9 @@ _TO_HAND_OVER: Final = """
 select case relkind when 'v' then 'view' when 'S' then 'sequence' else 'table' end, relnamespace::regnamespace::text, relname, ''
 from pg_class as c
 where pg_get_userbyid(relowner) = %(pipeline)s and relkind in ('r', 'p', 'v', 'S')
-  and (relnamespace::regnamespace::text = any(%(ledger)s) or c.oid = to_regclass('marts.alerts'))
+  and (relnamespace::regnamespace::text = any(%(ledger)s) or c.oid = to_regclass('marts.alerts')
+       or exists (select from pg_inherits join pg_class as whole on whole.oid = inhparent
+                  where inhrelid = c.oid and whole.relnamespace::regnamespace::text = any(%(ledger)s)))
   and not exists (select from pg_depend as d where d.objid = c.oid and d.deptype in ('a', 'i') and d.refclassid = 'pg_class'::regclass)
 union all
 select 'routine', pronamespace::regnamespace::text, proname, pg_get_function_identity_arguments(oid)

@@ -1,8 +1,8 @@
 """What may go after its time: raw events whose marts are made, quarantine, the ledger of what is done.
 
 A partition of events of which nothing has to stay goes as a whole, all else in portions of rows. Each is a transaction
-of its own, so that nothing is locked for long and a crash costs nothing. The lake keeps what came in; `ops.removed` says
-up to when it is the only place.
+of its own, so that nothing is locked for long and a crash costs nothing. The lake keeps what came in, and `ops.removed`
+says up to when it is the only place.
 """
 
 from __future__ import annotations

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+import psycopg
 from pydantic import SecretStr
 
 from include.settings import Settings
@@ -58,9 +59,16 @@ def superuser(servers: Servers) -> str:
 
 @contextmanager
 def house(servers: Servers) -> Iterator[House]:
-    made = House(f"host=127.0.0.1 port={servers.postgres_port}", uuid.uuid4().hex[:8])
+    with house_on(f"host=127.0.0.1 port={servers.postgres_port}", servers.admin) as made:
+        yield made
+
+
+@contextmanager
+def house_on(server: str, admin: Callable[[], psycopg.Connection]) -> Iterator[House]:
+    """Names on any server, whose superuser `admin` connects as."""
+    made = House(server, uuid.uuid4().hex[:8])
     yield made
-    with servers.admin() as conn:
+    with admin() as conn:
         for database in ("house", "meta", "strange"):
             conn.execute(f'drop database if exists "{database}_{made.mark}" with (force)')
         for role in (*ROLES, "analyst_group"):
