@@ -8,6 +8,8 @@ from typing import Any
 
 import psycopg
 
+from tests.transform.marts import make_room
+
 _DAY = """
 insert into marts.candles_1d
     (symbol, source, candle_start, session_date, open, high, low, close, volume, basis, is_final)
@@ -33,9 +35,9 @@ def minute_candles(
 ) -> None:
     """Candles of a minute, by default of simulator, final, all prices the same, with a volume of 10."""
     values = {"source": "simulator", "volume": 10, "final": True} | fields
-    conn.cursor().executemany(
-        _MINUTE, [{"symbol": symbol, "start": start, "close": close} | values for start, close in closes]
-    )
+    rows = [{"symbol": symbol, "start": start, "close": close} | values for start, close in closes]
+    make_room(conn, "candles_1m", (row["start"] for row in rows))
+    conn.cursor().executemany(_MINUTE, rows)
 
 
 def newest(conn: psycopg.Connection, symbol: str, closes: Iterable[tuple[datetime, float]], previous: float) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from datetime import datetime
 from typing import Any
 
 import psycopg
@@ -80,3 +82,9 @@ def unlike_their_minutes(conn: psycopg.Connection) -> list[tuple[Any, ...]]:
             conn, f"select '{name}', * from (({straight} except {made}) union all ({made} except {straight})) as unlike"
         )
     return found
+
+
+def make_room(conn: psycopg.Connection, mart: str, times: Iterable[datetime]) -> None:
+    """The partitions that rows of such times need, which come straight into a mart and not with events."""
+    conn.execute("select ops.make_event_partitions(%s)", [sorted({one.replace(day=1) for one in times})])
+    conn.execute("select ops.follow_events(%s::regclass)", [f"marts.{mart}"])

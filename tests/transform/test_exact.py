@@ -23,6 +23,7 @@ from include.warehouse.db import connect
 from include.warehouse.sessions import sync_sessions
 from tests.conftest import Servers, make_warehouse, warehouse_settings
 from tests.transform.events import DAY
+from tests.transform.marts import make_room
 
 PRICES = ["open", "high", "low", "close", "volume"]
 ROWS = 1500  # of each long file
@@ -124,6 +125,7 @@ def load(conn: psycopg.Connection, symbol: str, frame: pd.DataFrame, calendar: s
     conn.execute("delete from ops.instrument_sources where symbol = %s", [symbol])
     conn.execute("insert into ops.instrument_sources values (%s, 'replay', 1)", [symbol])
     columns = ("symbol", "source", "candle_start", *PRICES, "basis", "is_final")
+    make_room(conn, f"candles_{resolution}", frame.index)
     with conn.cursor().copy(f"copy marts.candles_{resolution} ({', '.join(columns)}) from stdin") as copy:
         for start, *values in frame[PRICES].itertuples():
             known = [None if pd.isna(value) else repr(value) for value in values]
