@@ -1,4 +1,4 @@
-"""Against real prices: indicators of a peer's library, and the cross as another engine followed it, to all its digits."""
+"""Real prices: indicators of a peer's library, and the cross as another engine followed it, to all its digits."""
 
 from __future__ import annotations
 
