@@ -201,4 +201,4 @@ def test_what_cannot_be_followed_is_refused_by_name(
 def test_a_cost_out_of_bounds_is_refused_with_them(option: str) -> None:
     shown = CliRunner().invoke(cli.app, ["backtest", option, "1001"], env={"COLUMNS": "200"})
     assert shown.exit_code == 2
-    assert f"Invalid value for '{option}': 1001.0 is not in the range 0<=x<=1000" in shown.stderr
+    assert f"Invalid value for '{option}': Input should be less than or equal to 1000" in shown.stderr

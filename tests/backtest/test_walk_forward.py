@@ -74,13 +74,14 @@ def test_what_comes_after_a_window_does_not_change_its_choice_or_its_result() ->
 
 
 def test_luck_in_sample_is_not_counted() -> None:
-    """Of a random walk nothing can be learned: what was chosen for its luck has none afterwards."""
-    candles = walk(1_500, seed=5)
-    windows = Windows(timedelta(minutes=60), timedelta(minutes=60))
-    result = walk_forward(market(candles), setup(TREND), [{"sign": 1}, {"sign": -1}], windows)
-    chosen = sum(fold.in_sample.total_return for fold in result.folds) / len(result.folds)
-    after = sum(fold.out_of_sample.total_return for fold in result.folds) / len(result.folds)
-    assert chosen > 0.003 > after
+    """An hour up, which following the last move earns from; then up and down by turns, which it loses by."""
+    closes = [100.0 + n for n in range(60)] + [160.0, 157.0] * 15
+    candles = frame([100.0, *closes[:-1]], closes)
+    result = walk_forward(market(candles), setup(TREND), [{"sign": -1}, {"sign": 1}], WINDOWS)
+    (fold,) = result.folds
+    assert (fold.params, fold.in_sample.total_return > 0.5) == ({"sign": 1}, True)
+    assert fold.out_of_sample.total_return < -0.1
+    assert result.measures.total_return == pytest.approx(fold.out_of_sample.total_return)
 
 
 def test_a_range_without_anything_to_test_on_is_refused() -> None:
