@@ -13,7 +13,7 @@ from include.backtest.run import Market, backtest
 from include.backtest.strategy import Parameter, Strategy
 from include.backtest.walk_forward import Windows, split, walk_forward
 from include.errors import ConfigError
-from tests.backtest.pictures import START, market, setup, walk
+from tests.backtest.pictures import START, frame, market, setup, walk
 
 WINDOWS = Windows(train=timedelta(minutes=60), test=timedelta(minutes=30))
 GRID = [{"fast": fast, "slow": slow} for fast in (2, 5) for slow in (8, 20)]
