@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from include.backtest.fills import Costs, Run, simulate
 from include.backtest.measures import Measures, measure
-from include.backtest.strategy import Params, Strategy, check_past
+from include.backtest.strategy import Params, Strategy, check_signals
 from include.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -74,10 +74,10 @@ class Fold:
 
 
 def backtest(market: Market, setup: Setup) -> Result:
-    """One instrument. Raises ConfigError for too few candles, LooksAheadError for a strategy that knows the future."""
+    """One instrument. Raises ConfigError for too few candles, StrategyError for wrong signals."""
     strategy, params = setup.strategy, setup.params
     check_length(market, strategy, params)
-    check_past(strategy, market.candles, params)
+    check_signals(strategy, market.candles, params)
     positions = strategy.positions(market.candles, params, short=setup.short)
     return result(market, setup, params, positions, market.start)
 

@@ -26,8 +26,8 @@ PRICES: Final = ("open", "high", "low", "close", "volume", "vwap")
 MOST_COMBINATIONS: Final = 500
 
 
-class LooksAheadError(QuantStreamError):
-    """A strategy says something else about the past once it has seen the future."""
+class StrategyError(QuantStreamError):
+    """A strategy's function looks ahead, or gives something other than positions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,7 @@ class Strategy:
     def positions(self, candles: pd.DataFrame, params: Params, *, short: bool) -> pd.Series[float]:
         """What it wants to hold after each candle; without `short` nothing is held where it would be short."""
         wanted = self.signals(candles[list(self.needs)], params).fillna(0.0)
-        return wanted.clip(lower=-1.0 if short else 0.0, upper=1.0)
+        return wanted if short else wanted.clip(lower=0.0)
 
 
 def by_name(*strategies: Strategy) -> Mapping[str, Strategy]:
@@ -139,14 +139,19 @@ def say(params: Params) -> str:
     return " ".join(f"{name}={value:g}" for name, value in params.items())
 
 
-def check_past(strategy: Strategy, candles: pd.DataFrame, params: Params) -> None:
-    """Raises LooksAheadError where the strategy says something else about a candle once later ones are there."""
+def check_signals(strategy: Strategy, candles: pd.DataFrame, params: Params) -> None:
+    """Raises StrategyError for what is no position, and where a candle's is another one once later candles are there."""
     whole = strategy.positions(candles, params, short=True)
+    if not (whole.index.equals(candles.index) and whole.isin((-1.0, 0.0, 1.0)).all()):
+        raise StrategyError(
+            f"the strategy {strategy.name} gives {len(whole):,} values from {whole.min():g} to {whole.max():g} for "
+            f"{len(candles):,} candles; its function gives -1, 0 or 1 for each of them, with their index"
+        )
     for end in _cuts(len(candles)):
         known = strategy.positions(candles.iloc[:end], params, short=True)
         if len(differing := known.index[known.to_numpy() != whole.iloc[:end].to_numpy()]):
             moment = differing[0]
-            raise LooksAheadError(
+            raise StrategyError(
                 f"the strategy {strategy.name} looks ahead: after the candle of {moment:%Y-%m-%d %H:%M} UTC it wants "
                 f"{known[moment]:+g}, and {whole[moment]:+g} once later candles are known; its function may use no "
                 "later row (no shift(-1), no mean of the whole column, no centred window)"

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from include.backtest.fills import simulate
 from include.backtest.measures import Measures
 from include.backtest.run import Fold, Market, Result, Setup, check_length, result
-from include.backtest.strategy import Params, check_past
+from include.backtest.strategy import Params, check_signals
 from include.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def walk_forward(
         )
     for params in grid:
         check_length(market, setup.strategy, params)
-        check_past(setup.strategy, market.candles, params)
+        check_signals(setup.strategy, market.candles, params)
     folds: list[Fold] = []
     parts: list[pd.Series[float]] = []
     for start, middle, end in spans:

@@ -9,7 +9,7 @@ from include.backtest.fills import Costs, simulate
 from include.backtest.indicators import side
 from include.backtest.run import backtest
 from include.backtest.strategies import STRATEGIES
-from include.backtest.strategy import LooksAheadError, Strategy, check_past
+from include.backtest.strategy import Strategy, StrategyError, check_signals
 from tests.backtest.pictures import market, setup, walk
 
 PAST, COUNT = 150, 200
@@ -61,5 +61,5 @@ def test_the_candle_of_a_signal_cannot_be_bought_at_its_own_prices() -> None:
 )
 def test_a_strategy_that_looks_ahead_is_refused(signals: object) -> None:
     cheat = Strategy("cheat", "knows it all", (), signals, lambda _: 1)  # type: ignore[arg-type]
-    with pytest.raises(LooksAheadError, match=r"cheat looks ahead: after the candle of 2026-03-02 1\d:\d\d UTC"):
-        check_past(cheat, SAME, {})
+    with pytest.raises(StrategyError, match=r"cheat looks ahead: after the candle of 2026-03-02 1\d:\d\d UTC"):
+        check_signals(cheat, SAME, {})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from include.backtest.strategies import STRATEGIES
-from include.backtest.strategy import find, parse_grid, parse_params
+from include.backtest.strategy import Strategy, StrategyError, check_signals, find, parse_grid, parse_params
 from include.errors import ConfigError
 from tests.backtest.pictures import frame
 
@@ -104,3 +104,17 @@ def test_every_strategy_is_within_its_own_bounds(strategy: object) -> None:
         assert all(one.low <= value <= one.high for value in (one.default, *one.grid)), one.name
     assert strategy.objection(strategy.defaults) == ""  # type: ignore[attr-defined]
     assert strategy.history(strategy.defaults) >= strategy.warm_up(strategy.defaults)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("signals", "message"),
+    [
+        (lambda candles, _: candles["close"], "gives 3 values from 10 to 12 for 3 candles"),
+        (lambda candles, _: candles["close"].iloc[1:] * 0, "gives 2 values from 0 to 0 for 3 candles"),
+    ],
+    ids=["prices", "too few"],
+)
+def test_what_is_no_position_is_refused(signals: object, message: str) -> None:
+    wrong = Strategy("wrong", "gives something else", (), signals, lambda _: 1)  # type: ignore[arg-type]
+    with pytest.raises(StrategyError, match=message):
+        check_signals(wrong, frame([10, 11, 12], [10, 11, 12]), {})
