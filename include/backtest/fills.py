@@ -92,13 +92,14 @@ def _account(candles: pd.DataFrame, positions: pd.Series[float], costs: Costs, c
     import pandas as pd
 
     targets = positions.shift(1, fill_value=held).to_numpy()
-    places: list[int] = []
-    wanted: list[float] = []
-    for place, (before, now) in enumerate(pairwise([0.0, *map(float, targets)])):
-        if before and now != before:
-            places, wanted = [*places, place], [*wanted, 0.0]
-        if now and now != before:
-            places, wanted = [*places, place], [*wanted, now]
+    changes = [
+        (place, before, now)
+        for place, (before, now) in enumerate(pairwise([0.0, *map(float, targets)]))
+        if now != before
+    ]
+    # Out of what was held, then into what is wanted: a fill each.
+    fills = [(place, to) for place, before, now in changes for to, has in ((0.0, before), (now, now)) if has]
+    places, wanted = [place for place, _ in fills], [to for _, to in fills]
     prices = [float(price) for price in candles["open"].to_numpy()[places]]
     units, left = _fill(prices, wanted, costs, cash)
     after = pd.DataFrame({"units": units, "cash": left}, index=places, dtype="float64")

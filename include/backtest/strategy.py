@@ -140,7 +140,7 @@ def say(params: Params) -> str:
 
 
 def check_signals(strategy: Strategy, candles: pd.DataFrame, params: Params) -> None:
-    """Raises StrategyError for what is no position, and where a candle's is another one once later candles are there."""
+    """Raises StrategyError for what is no position, and for one that is another once later candles are there."""
     whole = strategy.positions(candles, params, short=True)
     if not (whole.index.equals(candles.index) and whole.isin((-1.0, 0.0, 1.0)).all()):
         raise StrategyError(

@@ -28,6 +28,9 @@ class Windows:
     train: timedelta
     test: timedelta
 
+    def __str__(self) -> str:
+        return f"train {_say(self.train)}, test {_say(self.test)}"
+
 
 def walk_forward(
     market: Market, setup: Setup, grid: Sequence[Params], windows: Windows, done: Callable[[], None] = lambda: None
@@ -44,7 +47,7 @@ def walk_forward(
         last = market.candles.index[-1]
         raise ConfigError(
             f"{market.symbol}: nothing is left to test on: the candles go from {market.start:%Y-%m-%d %H:%M} to "
-            f"{last:%Y-%m-%d %H:%M} UTC, and --train is {windows.train}; take a longer range or a shorter --train"
+            f"{last:%Y-%m-%d %H:%M} UTC, and --train is {_say(windows.train)}; take a longer range or a shorter --train"
         )
     for params in grid:
         check_length(market, setup.strategy, params)
@@ -87,6 +90,13 @@ def _until(market: Market, end: datetime) -> Market:
     """Nobody sees what is later."""
     known = int(market.candles.index.searchsorted(end))
     return Market(market.symbol, market.candles.iloc[:known], market.start, market.a_year)
+
+
+def _say(span: timedelta) -> str:
+    """`5 d`, `12 h`, `90 min`."""
+    minutes = span // timedelta(minutes=1)
+    size, unit = next((size, unit) for size, unit in ((1440, "d"), (60, "h"), (1, "min")) if minutes % size == 0)
+    return f"{minutes // size} {unit}"
 
 
 def _joined(market: Market, setup: Setup, parts: Sequence[pd.Series[float]], folds: Sequence[Fold]) -> Result:

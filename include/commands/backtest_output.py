@@ -31,7 +31,7 @@ def title(results: Sequence[Result], setup: Setup, resolution: str, windows: Win
 
     first = min(result.closes.index[0] for result in results)
     last = max(result.closes.index[-1] for result in results)
-    how = f"walk-forward, {windows.train} then {windows.test}" if windows else say(setup.params)
+    how = f"walk-forward, {windows}" if windows else say(setup.params)
     return (
         f"{setup.strategy.name} {how} · {resolution} · {first:%Y-%m-%d %H:%M} to {last:%Y-%m-%d %H:%M} UTC · "
         f"fee {setup.costs.fee:g} bp, slippage {setup.costs.slippage:g} bp · "
@@ -48,7 +48,8 @@ def show_tables(results: Sequence[Result], said: str) -> None:
     for result in results:
         if result.folds:
             _show_folds(result)
-    table = Table(title=said, title_justify="left", header_style="bold")
+    typer.echo(said)
+    table = Table(header_style="bold")
     table.add_column("instrument")
     table.add_column("equity")
     for name in ("return", "buy and hold", "drawdown", "Sharpe", "Sortino", "exposure", "trades", "won", "costs"):
@@ -125,7 +126,8 @@ def _show_folds(result: Result) -> None:
     from include.backtest.strategy import say
     from include.commands.tables import print_table
 
-    table = Table(title=f"{result.symbol}, step by step", title_justify="left", header_style="bold")
+    typer.echo(f"{result.symbol}, step by step")
+    table = Table(header_style="bold")
     for name in ("chosen from", "used from", "until", "parameters"):
         table.add_column(name)
     for name in ("Sharpe when chosen", "Sharpe after", "return when chosen", "return after"):

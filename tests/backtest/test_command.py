@@ -134,7 +134,8 @@ def test_a_walk_forward_tells_its_steps(invoke: Callable[..., str]) -> None:
     assert [fold["split"][11:16] for fold in found["folds"]] == ["11:30", "12:30", "13:30"]
     assert (found["candles"], found["first_candle"]) == (150, "2026-03-02T11:30:00+00:00")
     shown = invoke(*options)
-    assert "BTC-USD, step by step" in shown
+    assert shown.startswith("BTC-USD, step by step\n")
+    assert "sma_cross walk-forward, train 90 min, test 1 h · 1m" in shown
     assert "2026-03-02 10:00 │ 2026-03-02 11:30 │ 2026-03-02 12:30 │ fast=" in shown
 
 
