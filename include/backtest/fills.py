@@ -151,7 +151,7 @@ def _trades(
         paid = (now - before) * filled + abs(now - before) * filled * costs.fee * POINT
         if now:
             found.append(Trade(time, None, now, filled, None, -paid))
-        else:
+        elif before:
             found[-1] = found[-1]._replace(exit_time=time, exit_price=filled, profit=found[-1].profit - paid)
     if found and found[-1].exit_time is None:
         found[-1] = found[-1]._replace(profit=found[-1].profit + found[-1].units * close)

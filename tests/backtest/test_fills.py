@@ -100,3 +100,12 @@ def test_the_profits_of_all_trades_are_what_the_cash_grew_by(signs: list[int], s
     assert len(fills) == np.count_nonzero(np.diff([0, *signs[:-1]])) + np.count_nonzero(
         np.array([0, *signs[:-2]]) * np.array(signs[:-1]) < 0
     )
+
+
+def test_when_costs_have_eaten_everything_nothing_more_is_traded() -> None:
+    candles = frame([100.0] * 1_000, [100.0] * 1_000)
+    run = simulate(candles, wanted(" ".join(["+ 0"] * 500), candles), Costs(fee=1_000), 1_000)
+    assert 100 < len(run.trades) < 300
+    assert all(trade.exit_time and trade.exit_time > trade.entry_time for trade in run.trades)
+    assert run.trades[-1].exit_time < candles.index[-300]
+    assert run.equity.iloc[-1] == pytest.approx(0, abs=1e-6)
