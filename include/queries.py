@@ -22,12 +22,12 @@ class Query:
 
 QUERIES: Final[Mapping[str, Query]] = {
     "quick-look": Query(
-        "the last trades of an instrument",
+        "the last ten minutes of an instrument",
         """
-select event_time, source, price, size, side
-from trades
+select candle_start, source, open, high, low, close, volume, trade_count, is_final
+from candles_1m
 where symbol = 'BTC-USD'
-order by event_time desc
+order by candle_start desc, source
 limit 10
 """,
     ),
@@ -45,7 +45,7 @@ spans as (
     group by symbol
 )
 select spans.symbol, earlier.close as before, later.close as now,
-    100 * (later.close / earlier.close - 1) as change_percent
+    round((100 * (later.close / earlier.close - 1))::numeric, 2) as change_percent
 from spans
 inner join indicators_1h as earlier on spans.symbol = earlier.symbol and spans.first_candle = earlier.candle_start
 inner join indicators_1h as later on spans.symbol = later.symbol and spans.last_candle = later.candle_start
@@ -56,18 +56,19 @@ limit 10
     "average-volume": Query(
         "the average volume of a day, by instrument",
         """
-select symbol, count(*) as days, avg(volume) as average_volume
+select symbol, count(*) as days, round(avg(volume)::numeric, 2) as average_volume
 from indicators_1d
 group by symbol
 order by symbol
 """,
     ),
     "moves-over-5-percent": Query(
-        "the hours in which a price moved by more than 5 %",
+        "the hours in which a price went more than 5 % away from where it opened",
         """
-select symbol, source, candle_start, open, close, 100 * (close / open - 1) as change_percent
+select symbol, source, candle_start, open, high, low, close,
+    round((100 * greatest(high / open - 1, 1 - low / open))::numeric, 2) as furthest_percent
 from candles_1h
-where abs(close / open - 1) > 0.05
+where greatest(high / open - 1, 1 - low / open) > 0.05
 order by candle_start desc, symbol, source
 limit 100
 """,
@@ -85,7 +86,7 @@ order by candle_start, source
     "latest-prices": Query(
         "the newest quote of each instrument",
         """
-select symbol, price, bid, ask, change_percent, event_time, source, age
+select symbol, price, bid, ask, event_time, source
 from latest_quotes
 order by symbol
 """,
@@ -93,7 +94,8 @@ order by symbol
     "hourly-volume": Query(
         "at which hour of the day (UTC) an instrument is traded most",
         """
-select extract(hour from candle_start at time zone 'UTC') as hour, count(*) as days, avg(volume) as average_volume
+select extract(hour from candle_start at time zone 'UTC') as hour, count(*) as days,
+    round(avg(volume)::numeric, 2) as average_volume
 from candles_1h
 where symbol = 'BTC-USD'
 group by 1
@@ -103,25 +105,27 @@ order by average_volume desc, hour
     "correlation": Query(
         "how alike two instruments move: the correlation of their hourly log returns",
         """
-select corr(a.log_return, b.log_return) as correlation, count(*) as hours
+select round(corr(a.log_return, b.log_return)::numeric, 3) as correlation, count(*) as hours
 from indicators_1h as a
 inner join indicators_1h as b on a.candle_start = b.candle_start
 where a.symbol = 'BTC-USD' and b.symbol = 'ETH-USD'
 """,
     ),
     "indicator-screen": Query(
-        "the instruments that are oversold or overbought right now: RSI 14 of the hour outside of 30 to 70",
+        "the instruments by their RSI 14 of the hour: oversold (below 30) first, overbought (above 70) last",
         """
 with newest as (
     select symbol, max(candle_start) as candle_start
     from indicators_1h
     group by symbol
 )
-select newest.symbol, newest.candle_start, now.close, now.rsi_14, now.sma_200, now.macd_histogram
+select newest.symbol, newest.candle_start, now.close, round(now.rsi_14::numeric, 1) as rsi_14,
+    round(now.sma_20::numeric, 2) as sma_20, round(now.macd_histogram::numeric, 4) as macd_histogram
 from newest
 inner join indicators_1h as now on newest.symbol = now.symbol and newest.candle_start = now.candle_start
-where now.rsi_14 < 30 or now.rsi_14 > 70
+where now.rsi_14 is not null
 order by now.rsi_14, newest.symbol
+limit 50
 """,
     ),
     "gaps": Query(
@@ -136,7 +140,7 @@ limit 50
     "alert-history": Query(
         "the last alerts of the market",
         """
-select candle_start, severity, rule, symbol, value, threshold, message
+select candle_start, severity, rule, symbol, message
 from alerts
 where category = 'market'
 order by candle_start desc, symbol, rule
@@ -146,7 +150,8 @@ limit 50
     "vwap-deviation": Query(
         "the minutes of the last day in which a price was furthest from the day's VWAP",
         """
-select candle_start, close, vwap_session, 10000 * (close / vwap_session - 1) as basis_points
+select candle_start, close, round(vwap_session::numeric, 4) as vwap_session,
+    round((10000 * (close / vwap_session - 1))::numeric, 1) as basis_points
 from indicators_1m
 where symbol = 'BTC-USD'
     and candle_start >= (select max(candle_start) - interval '1 day' from indicators_1m where symbol = 'BTC-USD')

@@ -93,6 +93,11 @@ class Settings(BaseSettings):
     analyst_connections: int = Field(20, ge=1, le=1000, description="sessions that one analyst may have at once")
     analyst_work_mem_mb: int = Field(32, ge=1, le=4096, description="memory of one sort or hash of an analyst's query")
 
+    timescale_chunk_days: int = Field(7, ge=1, le=366, description="days in a chunk of a TimescaleDB hypertable")
+    timescale_compress_days: int = Field(
+        30, ge=0, description="TimescaleDB compresses chunks that are so many days old; 0: none"
+    )
+
     # AWS
     aws: Literal["local", "aws"] = Field("local", description="local: MiniStack, started by `up`; aws: the real one")
     aws_port: Port = Field(4566, description="port of the local AWS, on loopback")

@@ -137,9 +137,12 @@ def template_warehouse(servers: Servers) -> str:
     name = "template_warehouse"
     make_warehouse(servers, name, template="template0")
     settings = warehouse_settings(servers, name)
+    from include.warehouse.db import connect
     from include.warehouse.migrate import migrate
 
     migrate(settings)
+    with connect(settings) as conn:  # tests put rows of this year, and of the clock's, straight into tables
+        conn.execute("select ops.make_event_partitions(array['2026-01-01Z', now()]::timestamptz[])")
     return name
 
 

@@ -104,11 +104,12 @@
     (finished.close / nullif(finished.close_then, 0) - 1) * 100 as roc_{{ var('roc_window') }}
 {%- endmacro %}
 
-{# How many candles a year has: of what never closes, of currencies, which rest at weekends, and of an exchange with 252 days of 6.5 hours. #}
+{# How many candles a year has: of what never closes, of what rests at weekends (currencies), and of an exchange with 252 days of 6.5 hours. #}
 {% macro candles_a_year(calendar, minutes) -%}
     case {{ calendar }}
         when '24/7' then {{ 365 * 1440 / minutes }}
         when 'FX' then {{ 260 * 1440 / minutes }}
+        when '24/5' then {{ 260 * 1440 / minutes }}
         else {{ 252 if minutes == 1440 else 252 * 390 / minutes }}
     end
 {%- endmacro %}

@@ -20,8 +20,7 @@ walked as (
     from ops.walk_candles(
         $walk${{ series_of_candles(candles, minutes, lookback, near, more) }}$walk$,
         {{ '$walk$' ~ candles_behind() ~ '$walk$' if is_incremental() else 'null' }},
-        {{ 'true' if minutes == 1440 else 'false' }},
-        {{ var('macd_fast') }}, {{ var('macd_slow') }}, {{ var('macd_signal') }}, {{ wilder }}, {{ settled_after() }}
+        {{ minutes }}, {{ var('macd_fast') }}, {{ var('macd_slow') }}, {{ var('macd_signal') }}, {{ wilder }}, {{ settled_after() }}
     )
 
 ),

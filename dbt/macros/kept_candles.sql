@@ -12,7 +12,7 @@ select
     changed.next_span,
     changed.has_more,
     changed.is_brief and not changed.has_more as is_short,
-    null as calendar,
+    changed.calendar,
     {{ kept_columns('kept') }}
 from changed
 cross join lateral (

@@ -13,6 +13,7 @@ changed as materialized (
 
     select
         spans.symbol,
+        instruments.calendar,
         spans.from_candle,
         spans.until_candle,
         lead(spans.from_candle) over (partition by spans.symbol order by spans.from_candle) as next_span,
@@ -24,6 +25,7 @@ changed as materialized (
         -- the newest candles: what a minute changes
         spans.until_candle - spans.from_candle <= interval '{{ 3 * minutes }} minutes' as is_brief
     from ({{ changed_spans(candles, minutes, lookback, more) }}) as spans
+    left join {{ ref('stg_ops__instrument') }} as instruments on spans.symbol = instruments.symbol
 
 ),
 

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from include.calendars import ALWAYS, FX
+from include.calendars import ALWAYS, AROUND_THE_CLOCK
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,7 +40,7 @@ def candles_a_year(calendar: str, minutes: int) -> float:
     """How many candles of so many minutes a year has, as dbt's macro of this name: trading minutes, not all of them."""
     if calendar == ALWAYS:
         return 365 * _DAY / minutes
-    if calendar == FX:
+    if calendar in AROUND_THE_CLOCK:
         return 260 * _DAY / minutes
     return 252 if minutes == _DAY else 252 * _SESSION / minutes
 

@@ -9,9 +9,10 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import psycopg
+from psycopg import sql
 from psycopg.rows import class_row
 
-from include.charts.indicators import INDICATORS, draw_lines, look_back
+from include.charts.indicators import INDICATORS, columns_of, draw_lines, look_back
 from include.errors import ConfigError
 from include.warehouse.candles import (
     Candle,
@@ -31,8 +32,20 @@ USUAL: Final = 120
 MOST: Final = 5_000
 """More candles than this are no chart any more."""
 
-_NUMBERS: Final = ["open", "high", "low", "close", "volume", "vwap"]
+_NUMBERS: Final = ["open", "high", "low", "close", "volume"]
 
+# The lines as they are in the marts; none unless they are of these very candles.
+_HAS_COLUMNS: Final = """
+select count(*) = cardinality(%(columns)s::text[]) from information_schema.columns
+where table_schema = 'marts' and table_name = %(table)s and column_name = any(%(columns)s::text[])
+"""
+_LINES: Final = """
+select {columns}
+from unnest(%(starts)s::timestamptz[], %(sources)s::text[], %(closes)s::float8[]) as shown (candle_start, source, close)
+inner join {table} as made on made.symbol = %(symbol)s
+    and (made.candle_start, made.source, made.close) = (shown.candle_start, shown.source, shown.close)
+order by made.candle_start
+"""
 _ALERTS: Final = """
 select candle_start, rule, direction
 from marts.alerts
@@ -115,8 +128,9 @@ def read(conn: psycopg.Connection, request: Request) -> Series:
             f"{request.resolution}; take a shorter one, a coarser --resolution ({', '.join(known)}), or --candles"
         )
     first, last = shown[0].candle_start, shown[-1].candle_start
-    before = read_candles(conn, wanted, None, first, look_back(request.indicators))
-    if any(INDICATORS[name].of_day for name in request.indicators):
+    lines = _lines_of_marts(conn, request, shown)
+    before = read_candles(conn, wanted, None, first, look_back(request.indicators)) if lines is None else []
+    if lines is None and any(INDICATORS[name].of_day for name in request.indicators):
         midnight = first.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
         today = read_candles(conn, wanted, midnight, first, MOST)
         before = max(before, today, key=len)  # both end where the shown ones begin
@@ -125,7 +139,7 @@ def read(conn: psycopg.Connection, request: Request) -> Series:
         alerts = cursor.execute(_ALERTS, span).fetchall()
     return make_series(
         request.symbol, request.resolution, shown, before=before, indicators=request.indicators, alerts=alerts,
-        currency=instrument[0] if instrument else "",
+        currency=instrument[0] if instrument else "", lines=lines,
     )  # fmt: skip
 
 
@@ -138,15 +152,36 @@ def make_series(
     indicators: Sequence[str] = (),
     alerts: Sequence[Alert] = (),
     currency: str = "",
+    lines: pd.DataFrame | None = None,
 ) -> Series:
-    """Candles to draw, with the lines over them. `before` are candles that the lines look back on and nobody sees."""
+    """Candles to draw, with the lines over them: `lines` by their place, or computed where that is None.
+
+    `before` are candles that computed lines look back on and nobody sees.
+    """
     import pandas as pd
 
     frame = pd.DataFrame([*before, *shown], columns=list(Candle._fields))
     frame.index = pd.DatetimeIndex(pd.to_datetime(frame.pop("candle_start"), utc=True))
     frame[_NUMBERS] = frame[_NUMBERS].astype("float64")
-    lines = draw_lines(frame, indicators)
-    return Series(
-        symbol, resolution, step_of(resolution), frame.iloc[len(before) :], lines.iloc[len(before) :], tuple(alerts),
-        currency,
-    )  # fmt: skip
+    drawn = draw_lines(frame, indicators).iloc[len(before) :] if lines is None else lines.set_axis(frame.index)
+    return Series(symbol, resolution, step_of(resolution), frame.iloc[len(before) :], drawn, tuple(alerts), currency)
+
+
+def _lines_of_marts(conn: psycopg.Connection, request: Request, shown: Sequence[Candle]) -> pd.DataFrame | None:
+    """The indicators as `marts.indicators_<resolution>` has them, a row per candle; None if it has not all of them."""
+    import pandas as pd
+
+    columns = columns_of(request.indicators)
+    asked = {"columns": list(columns.values()), "table": f"indicators_{request.resolution}"}
+    if not columns or request.source or conn.execute(_HAS_COLUMNS, asked).fetchone() != (True,):
+        return None
+    query = sql.SQL(_LINES).format(
+        columns=sql.SQL(", ").join(sql.Identifier(column) for column in columns.values()),
+        table=sql.Identifier("marts", f"indicators_{request.resolution}"),
+    )
+    starts, sources, closes = ([getattr(one, name) for one in shown] for name in ("candle_start", "source", "close"))
+    values = {"symbol": request.symbol, "starts": starts, "sources": sources, "closes": closes}
+    found = conn.execute(query, values).fetchall()
+    if len(found) < len(shown):
+        return None
+    return pd.DataFrame(found, columns=list(columns), dtype="float64")

@@ -56,7 +56,7 @@ from chain order by minute, step_number
 """
 _MODELS = """
 select model.key, model.value::float8
-from ops.outcomes as o cross join lateral jsonb_each_text(o.detail -> 'seconds') as model
+from ops.outcomes as o cross join lateral jsonb_each_text(o.detail -> %(what)s) as model
 where o.step = 'transform' and o.ok and o.detail ->> 'lane' = 'live' and o.at > %(since)s
 """
 _ALERTS = """
@@ -85,7 +85,8 @@ class Spread:
 class MinuteBench:
     """Result of `bench minute`: seconds from the end of the minute until the alerts were published, and the parts.
 
-    `models`: dbt's models and tests within the step transform, several of which run at once.
+    `models`: dbt's models and tests within the step transform, several of which run at once. `rows`: how many rows a
+    model wrote.
     """
 
     symbols: int
@@ -96,6 +97,7 @@ class MinuteBench:
     alerts: int
     steps: dict[str, Spread]
     models: dict[str, Spread]
+    rows: dict[str, Spread]
     backlog_first_minute: float
     backlog_last_minute: float
     cpu_seconds_per_minute: float
@@ -152,7 +154,10 @@ def _measure(home: Path, symbols: int, minutes: int, backfill_days: int, console
         backfilled = conn.execute(_BACKFILLED, {"since": since}).fetchone()
         rows = conn.execute(_STEPS, {"since": since}).fetchall()
         alerts = [row[0] for row in conn.execute(_ALERTS, {"since": since})]
-        models = _grouped(conn.execute(_MODELS, {"since": since + timedelta(seconds=30)}))  # not those of the start
+        after = since + timedelta(seconds=30)  # not those of the start
+        models, written = (
+            _grouped(conn.execute(_MODELS, {"since": after, "what": what})) for what in ("seconds", "rows")
+        )
     ends = [row[2] for row in rows if row[1] == "notify"][:minutes]
     if not ends:
         raise QuantStreamError(f"no minute was finished; look at QUANTSTREAM_HOME={home} quantstream logs")
@@ -166,6 +171,7 @@ def _measure(home: Path, symbols: int, minutes: int, backfill_days: int, console
         alerts=len(alerts),
         steps={step: Spread.of(values) for step, values in steps.items()},
         models={model: Spread.of(values) for model, values in models.items()},
+        rows={model: Spread.of(values) for model, values in written.items()},
         backlog_first_minute=round(ends[0], 2),
         backlog_last_minute=round(ends[-1], 2),
         cpu_seconds_per_minute=round(cpu / elapsed * 60, 1),
@@ -229,7 +235,7 @@ def _table(result: MinuteBench) -> Any:
     from rich.table import Table
 
     table = Table(title=f"{result.symbols} symbols, {result.complete} of {result.minutes} minutes finished")
-    for name in ("seconds", "p50", "p95", "max"):
+    for name in ("seconds", "p50", "p95", "max", "rows p50", "rows max"):
         table.add_column(name, justify="left" if name == "seconds" else "right")
     rows = [
         ("end of minute -> published", result.published_after),
@@ -239,7 +245,9 @@ def _table(result: MinuteBench) -> Any:
     models = [(f"    {model}", spread) for model, spread in sorted(result.models.items(), key=lambda one: -one[1].p50)]
     for name, spread in [*rows, *parts, *models]:
         if spread is not None:
-            table.add_row(name, f"{spread.p50:.2f}", f"{spread.p95:.2f}", f"{spread.max:.2f}")
+            rows_of = result.rows.get(name.strip())
+            said = (f"{rows_of.p50:,.0f}", f"{rows_of.max:,.0f}") if rows_of else ()
+            table.add_row(name, f"{spread.p50:.2f}", f"{spread.p95:.2f}", f"{spread.max:.2f}", *said)
     table.caption = (
         f"{result.alerts} alerts; the first minute took {result.backlog_first_minute:.1f} s, "
         f"the last {result.backlog_last_minute:.1f} s; {result.cpu_seconds_per_minute:.0f} core-seconds a minute"

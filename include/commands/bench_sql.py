@@ -20,12 +20,6 @@ from include.settings import Settings
 
 _DAYS: Final = 10
 _DAY: Final = timedelta(days=1)
-_SIZES: Final = """
-select c.relname, c.reltuples::bigint, pg_table_size(c.oid), pg_indexes_size(c.oid)
-from pg_class as c
-where c.relkind in ('r', 'p') and c.relnamespace in ('raw'::regnamespace, 'marts'::regnamespace) and c.reltuples > 0
-order by pg_total_relation_size(c.oid) desc limit 12
-"""
 _MARTS: Final = """
 select c.relname, json_object_agg(a.attname, format_type(a.atttypid, null) order by a.attnum)
 from pg_class as c inner join pg_attribute as a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
@@ -34,6 +28,7 @@ group by c.relname order by 1
 """
 _DUCKDB_TYPES: Final = {"numeric": "double", "double precision": "double", "text": "varchar"}
 _MIB: Final = 2**20
+_TABLES: Final = 12  # the largest
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,12 +122,13 @@ def measure(settings: Settings, folder: Path, runs: int, *, events: int, seconds
     import duckdb
 
     from include.warehouse.db import connect
+    from include.warehouse.space import read_space
 
     folder.mkdir()
     with connect(settings) as conn, duckdb.connect() as duck:
         sizes = {
-            name: Size(rows, round(table / _MIB, 1), round(indexes / _MIB, 1))
-            for name, rows, table, indexes in conn.execute(_SIZES)
+            one.name.split(".")[1]: Size(one.rows, round(one.table_bytes / _MIB, 1), round(one.index_bytes / _MIB, 1))
+            for one in [one for one in read_space(conn, ("raw", "marts")) if one.rows][:_TABLES]
         }
         duck.execute("set timezone = 'UTC'")
         for mart, columns in conn.execute(_MARTS, [sorted(_words())]).fetchall():

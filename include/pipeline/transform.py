@@ -159,7 +159,10 @@ class _Run:
             self.slice_seconds = time.monotonic() - began
         self.seconds.update(seconds)
         this.row_count = candles
-        this.detail = {"loads": len(build.loads), "events": events, "lane": lane, "seconds": seconds}
+        written = {node.name: node.rows for node in build.nodes if node.kind == "model" and node.rows is not None}
+        this.detail = {
+            "loads": len(build.loads), "events": events, "lane": lane, "seconds": seconds, "rows": written
+        }  # fmt: skip
         log.info(
             "transform: %s, %d loads with %d events: %d candles; %s", lane, len(build.loads), events, candles, build
         )

@@ -66,6 +66,9 @@ on conflict (source) do update set complete_until = excluded.complete_until
 where excluded.complete_until > w.complete_until
 """
 
+_FOLLOW: Final = """
+select ops.follow_events(oid::regclass) from pg_class where relnamespace = 'marts'::regnamespace and relkind = 'p'
+"""
 _IS_HISTORY: Final = """
 select exists (select from ops.transform_batch join ops.loads using (load_id) where not is_live)
 """
@@ -122,6 +125,7 @@ def open_batch(conn: psycopg.Connection, history_events: int) -> tuple[int, ...]
     conn.execute("select ops.refresh_statistics('ops.transform_batch')")  # the planner must know that it is small
     if conn.execute(_STALE).fetchone() == (True,):
         conn.execute("select ops.refresh_statistics('raw.market_events')")
+    conn.execute(_FOLLOW)  # before rows of a new month come
     return tuple(row[0] for row in conn.execute("select load_id from ops.transform_batch order by load_id"))
 
 

@@ -50,8 +50,8 @@ def sync_instruments(conn: psycopg.Connection, settings: Settings) -> None:
     """Bring the file into `ops.instruments`, and the order of each instrument's sources into `ops.instrument_sources`.
 
     Each only if something changed. An instrument that the file no longer lists goes, unless there are events of it. If
-    a known one has another order of sources now, the indicators are noted as outdated; if it has another calendar, the
-    candles of its days. Raises ConfigError if the file is wrong.
+    a known one has another order of sources now, the indicators are noted as outdated; if it has another calendar, its
+    days. Raises ConfigError if the file is wrong.
     """
     path = settings.instruments_file
     digest = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""

@@ -65,7 +65,7 @@ def node_result(result: Any) -> NodeResult:
     is_wrong = status in ("error", "fail", "runtime error")
     kind = "test" if str(node.resource_type) == "test" else "model"
     message = (result.message or "").strip() if is_wrong else None
-    return NodeResult(node.name, status, result.execution_time, _rows(result), kind, message)
+    return NodeResult(node.name, status, float(result.execution_time), _rows(result), kind, message)
 
 
 def _rows(result: Any) -> int | None:

@@ -14,7 +14,7 @@ from include.settings import Settings, get_settings
 from include.transform.batch import open_batch
 from include.transform.instruments import OUTDATED, recall, remember, sync_instruments
 from include.transform.listings import sync_listings
-from include.transform.project import common_arguments, dbt_runner, parse, project_hash
+from include.transform.project import common_arguments, dbt_runner, documented_columns, parse, project_hash
 from include.transform.results import NodeResult, node_result
 from include.transform.sessions import (
     days_are_current,
@@ -31,12 +31,14 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _EXCLUDED: Final = ("--exclude-resource-type", "exposure", "--exclude", "test_type:unit")  # more may follow
-_INDICATORS: Final = ("indicators_1m", "indicators_5m")
-_DAYS: Final = "candles_1d+"  # what is made of the sessions of exchanges
-_HAS_NO_PRICED_VOLUME: Final = """
-select to_regclass('marts.candles_5m') is not null and not exists (
-    select from pg_attribute where attrelid = to_regclass('marts.candles_5m') and attname = 'priced_volume')
-"""  # as an older version made it
+_INDICATORS: Final = ("indicators_1m", "indicators_5m", "indicators_15m", "indicators_1h", "indicators_1d")
+_OF_SESSIONS: Final = ("candles_1d+", *(f"{name}+" for name in _INDICATORS))  # what is made of those of exchanges
+_FROM_RAW: Final = {"quotes", "trades"}  # retention may have left them the only place: they are never made anew unasked
+_TABLES: Final = """
+select c.relname, array_agg(a.attname::text)
+from pg_class as c inner join pg_attribute as a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
+where c.relnamespace = 'marts'::regnamespace and c.relkind in ('r', 'p') group by c.relname
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,10 +84,10 @@ def build_all(settings: Settings, *, full_refresh: bool = False, epoch: int = 0)
         sync_batch_days(conn, loads)
         arguments = [*_EXCLUDED, *(["--full-refresh"] if full_refresh else [])]
         if outdated and not full_refresh:  # days that are otherwise now would fail their test
-            arguments.append(_DAYS)
+            arguments.extend(_OF_SESSIONS)
         result = _build(settings, arguments, check="all", epoch=epoch, loads=loads)
         if outdated and not full_refresh:
-            anew = ["--select", _DAYS, *_EXCLUDED, "--full-refresh"]
+            anew = ["--select", *_OF_SESSIONS, *_EXCLUDED, "--full-refresh"]
             result += _build(settings, anew, check="all", epoch=epoch, loads=loads)
         remember(conn, "dbt", project_hash())
         _remember_renewed(conn, settings)
@@ -156,11 +158,11 @@ def _renew_outdated(conn: psycopg.Connection, settings: Settings, epoch: int, *,
         outdated.extend(sorted(name for (name,) in there))
     if recall(conn, "divergence") != _divergence(settings):
         outdated.append("source_divergence")
-    if views and conn.execute(_HAS_NO_PRICED_VOLUME).fetchone() == (True,):
-        outdated.append("candles_5m")
+    changed = _changed_tables(conn, settings) if views else []
+    outdated.extend(name for name in changed if name not in outdated)
     if not outdated:
         return
-    log.info("the order of sources, a threshold or a table changed: %s is made anew", " and ".join(outdated))
+    log.info("the order of sources, a threshold or a table changed: %s is made anew", ", ".join(outdated))
     if views:
         above = [f"+{name},config.materialized:view" for name in (*outdated, "instruments")]
         _build(
@@ -168,19 +170,30 @@ def _renew_outdated(conn: psycopg.Connection, settings: Settings, epoch: int, *,
         )
     # the views, and the tests of an upgrade, follow with everything else: they may read what is not there yet
     below = ["--resource-type", "model"] if views else []
-    anew = outdated if views else [*outdated, *(f"{name}+,config.materialized:view" for name in outdated)]
+    lower = [f"{name}+,config.materialized:incremental" for name in changed]
+    anew = [*outdated, *lower] if views else [*outdated, *(f"{name}+,config.materialized:view" for name in outdated)]
     _build(settings, ["--select", *anew, *_EXCLUDED, "--full-refresh", *below], check="all", epoch=epoch)
     _remember_renewed(conn, settings)
 
 
+def _changed_tables(conn: psycopg.Connection, settings: Settings) -> list[str]:
+    """Tables that an older version made with other columns than they have now."""
+    documented = documented_columns(settings)
+    there = {name: frozenset(columns) for name, columns in conn.execute(_TABLES)}
+    return sorted(name for name in documented.keys() & there.keys() - _FROM_RAW if documented[name] != there[name])
+
+
 def _renew_days(conn: psycopg.Connection, settings: Settings, epoch: int) -> None:
-    """Make the candles of days anew, and what is made of them, where sessions or an instrument's calendar changed."""
+    """Make the candles of days and the indicators anew, and what is made of them, where sessions or an instrument's
+    calendar changed."""
     if recall(conn, "dbt") is None or not outdated_days(conn):
         return
     sync_all_days(conn)  # another calendar may never have been asked about these days
     outdated = outdated_days(conn)
-    log.info("the sessions of an exchange or an instrument's calendar changed: the candles of days are made anew")
-    _build(settings, ["--select", _DAYS, *_EXCLUDED, "tag:on_demand", "--full-refresh"], check="all", epoch=epoch)
+    log.info("the sessions of an exchange or an instrument's calendar changed: days and indicators are made anew")
+    _build(
+        settings, ["--select", *_OF_SESSIONS, *_EXCLUDED, "tag:on_demand", "--full-refresh"], check="all", epoch=epoch
+    )
     if outdated:
         days_are_current(conn, outdated)
 
@@ -205,6 +218,8 @@ def _build(
         "lease_epoch": epoch,
         "loads": loads,
         "divergence_basis_points": settings.divergence_basis_points,
+        "chunk_days": settings.timescale_chunk_days,
+        "compress_days": settings.timescale_compress_days,
     }
     with dbt_runner(settings) as runner:
         done = runner.invoke(

@@ -1,4 +1,4 @@
-"""The days that a build makes candles of: `ops.sessions` has the sessions of all of them before it begins.
+"""The days that a build makes candles and indicators of: `ops.sessions` has the sessions of all before it begins.
 
 What is open around the clock has UTC days and no sessions to ask for. A minute costs one query; only a batch that goes
 beyond the sessions that are known, once a week or with history, asks the calendars.
@@ -87,13 +87,13 @@ def sync_new_calendars(conn: psycopg.Connection) -> None:
 
 
 def outdated_days(conn: psycopg.Connection) -> str | None:
-    """What to hand to `days_are_current` once candles_1d was made anew; None: it is current."""
+    """What to hand to `days_are_current` once candles_1d and the indicators were made anew; None: they are current."""
     noted = recall(conn, "days")
     return noted if noted and noted.startswith("outdated") else None
 
 
 def days_are_current(conn: psycopg.Connection, outdated: str) -> None:
-    """All candles of a day were made anew; what changed since then is still outdated."""
+    """What is made of sessions was made anew; what changed since then is still outdated."""
     conn.execute("update ops.built_from set hash = 'current' where name = 'days' and hash = %s", [outdated])
 
 

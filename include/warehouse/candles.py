@@ -17,8 +17,8 @@ from include.instruments import REPLAY, SIMULATOR
 
 _UNITS: Final = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
 
-# One candle per time, chosen as marts.indicators_1m does: the first in the order of the instrument's sources among
-# those that are final, without a final one the first of all.
+# One candle per time, chosen as the indicators of the marts do: the first in the order of the instrument's sources
+# among those that are final, without a final one the first of all.
 _CANDLES: Final = """
 select distinct on (candle_start) {columns}
 from {table} as candles

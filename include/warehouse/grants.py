@@ -15,8 +15,9 @@ from include.settings import Settings
 from include.warehouse.db import connect
 
 LEDGER: Final = ("raw", "ops")
-MODELS: Final = ("staging", "intermediate", "marts")
+MODELS: Final = ("staging", "intermediate", "marts", "parts")  # in `parts` the partitions of marts
 _ROWS: Final = sql.SQL("select, insert, update, delete, truncate")
+_TIMESCALE: Final = "select extnamespace::regnamespace::text from pg_extension where extname = 'timescaledb'"
 _OWN_MARTS: Final = """
 select relname from pg_class
 where relnamespace = 'marts'::regnamespace and relkind in ('r', 'p') and pg_get_userbyid(relowner) = current_user
@@ -61,7 +62,9 @@ def grant_rights(conn: psycopg.Connection, *, pipeline: str, analyst: str | None
 def _grant_pipeline(conn: psycopg.Connection, pipeline: sql.Identifier) -> None:
     """Rows of all that migrations make, what later ones make included; only the note of migrations is not its own."""
     ledger = sql.SQL(", ").join(map(sql.Identifier, LEDGER))
-    models = sql.SQL(", ").join(map(sql.Identifier, MODELS))
+    there = {name for (name,) in conn.execute("select nspname from pg_namespace where nspname = any(%s)", [[*MODELS]])}
+    models = sql.SQL(", ").join(sql.Identifier(name) for name in MODELS if name in there)
+    timescale = conn.execute(_TIMESCALE).fetchone()  # its functions lie where it was made
     marts = [sql.Identifier("marts", name) for (name,) in conn.execute(_OWN_MARTS)]
     for statement in (
         "grant usage on schema {ledger} to {pipeline}",
@@ -70,13 +73,19 @@ def _grant_pipeline(conn: psycopg.Connection, pipeline: sql.Identifier) -> None:
         "grant usage, select, update on all sequences in schema {ledger} to {pipeline}",
         "grant execute on all routines in schema {ledger} to {pipeline}",
         *(["grant {rows} on {marts} to {pipeline}"] if marts else []),
+        *(["grant usage on schema {timescale} to {pipeline}"] if timescale else []),
         "alter default privileges in schema {ledger}, marts grant {rows} on tables to {pipeline}",
         "alter default privileges in schema {ledger}, marts grant usage, select, update on sequences to {pipeline}",
         "revoke insert, update, delete, truncate on ops.migrations from {pipeline}",
     ):
         conn.execute(
             sql.SQL(statement).format(
-                ledger=ledger, models=models, pipeline=pipeline, rows=_ROWS, marts=sql.SQL(", ").join(marts)
+                ledger=ledger,
+                models=models,
+                pipeline=pipeline,
+                rows=_ROWS,
+                marts=sql.SQL(", ").join(marts),
+                timescale=sql.Identifier(*(timescale or ("public",))),
             )
         )
 

@@ -7,6 +7,7 @@ import io
 import json
 import uuid
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import psycopg
@@ -15,8 +16,11 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from include import cli, settings
+from include.backtest.strategies import STRATEGIES
 from include.errors import ConfigError, QuantStreamError
+from include.pipeline.backtest import read_market
 from include.settings import Settings
+from include.warehouse.candles import Selection
 from include.warehouse.db import connect
 from tests.backtest.pictures import walk
 from tests.charts.pictures import candle, closes, store
@@ -180,7 +184,6 @@ def test_the_list_needs_no_database() -> None:
         (["--walk-forward", "--train", "soon"], "--train soon: write a number and m, h, d or w, as in 12h or 5d"),
         (["--walk-forward", "--train", "5d"], "BTC-USD: nothing is left to test on"),
         (["--strategy", "vwap_reversion", "--symbols", "AAPL"], "AAPL had a split or a dividend on 2026-03-03"),
-        (["--strategy", "vwap_reversion", "--resolution", "1h"], "--resolution 1h: vwap_reversion needs vwap_session"),
         (["--out", "backtest.gif"], "--out backtest.gif: the name's end is the format"),
         (["--equity", "no/such/equity.csv"], "--equity no/such/equity.csv: is a folder, or lies in none"),
         (["--json", "--csv"], "--json and --csv: give one of them"),
@@ -196,6 +199,15 @@ def test_what_cannot_be_followed_is_refused_by_name(
         CliRunner().invoke(cli.app, ["backtest", *asked], catch_exceptions=False)
     assert message in str(refused.value)
     assert refused.value.exit_code == (2 if isinstance(refused.value, ConfigError) else 1)
+
+
+def test_indicators_that_the_marts_lack_are_refused(market: Settings) -> None:
+    moon = replace(STRATEGIES["sma_cross"], name="moon", needs=("close", "moon_phase"))
+    with connect(market, role="analyst") as conn, pytest.raises(ConfigError) as refused:
+        read_market(conn, Selection("BTC-USD"), moon, [moon.defaults], None, None)
+    assert str(refused.value) == (
+        "--resolution 1m: moon needs moon_phase of the marts' indicators, which there are of no resolution"
+    )
 
 
 @pytest.mark.parametrize("option", ["--fees", "--slippage"])

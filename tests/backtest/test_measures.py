@@ -60,7 +60,7 @@ def test_a_year_has_as_many_candles_as_dbt_counts() -> None:
     for minutes in (1, 5, 15, 60, 1440):
         text = jinja2.Template(macro + "{{ candles_a_year('x', " + str(minutes) + ") }}").render()
         told = [float(value) for value in re.findall(r"(?:then|else) ([\d.]+)", text)]
-        assert told == [candles_a_year(calendar, minutes) for calendar in ("24/7", "FX", "XNYS")]
+        assert told == [candles_a_year(calendar, minutes) for calendar in ("24/7", "FX", "24/5", "XNYS")]
 
 
 def test_a_portfolio_is_equal_parts_at_the_beginning() -> None:

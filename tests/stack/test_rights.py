@@ -86,7 +86,7 @@ def test_the_analyst_reads_every_mart_and_every_new_one(lived: Settings) -> None
         here = (
             "select oid::regclass::text from pg_class where relnamespace = 'marts'::regnamespace and relkind = any(%s)"
         )
-        marts = [row[0] for row in conn.execute(here, [["r", "v"]])]
+        marts = [row[0] for row in conn.execute(here, [["r", "p", "v"]])]
         assert {"candles_1m", "gaps", "candles_1m_filled", "latest_quotes", "alerts", "new_view", "new"} <= set(marts)
         for mart in marts:
             conn.execute(f"table {mart}".encode())

@@ -13,7 +13,8 @@ from include.warehouse.db import connect
 
 TABLES = (
     "instruments", "quotes", "trades", "candles_1m", "candles_5m", "candles_15m", "candles_1h", "candles_1d",
-    "indicators_1m", "indicators_5m", "latest_quotes", "source_divergence", "corporate_actions",
+    "indicators_1m", "indicators_5m", "indicators_15m", "indicators_1h", "indicators_1d",
+    "latest_quotes", "source_divergence", "corporate_actions",
 )  # fmt: skip
 
 

@@ -88,25 +88,46 @@ def test_a_day_is_what_the_exchange_was_open_and_late_minutes_come_into_it(marts
         assert snapshot(conn) == piecewise
 
 
-def test_days_whose_sessions_are_otherwise_now_are_made_anew(marts_settings: Settings, tmp_path: Path) -> None:
+def counted_since(conn: psycopg.Connection, resolution: str = "1m") -> list[str]:
+    """`03-03 14:30 since 03-03 14:30`: each row of indicators, and when the session began that it counts in."""
+    found = rows(
+        conn,
+        f"""select to_char(candle_start, 'MM-DD HH24:MI') || ' since ' || to_char(session_start, 'MM-DD HH24:MI')
+            from marts.indicators_{resolution} where symbol = 'AAPL' order by candle_start""",
+    )
+    return [text for (text,) in found]
+
+
+def test_what_is_made_of_sessions_that_are_otherwise_now_is_made_anew(marts_settings: Settings, tmp_path: Path) -> None:
     week = Window(moment("2026-03-02 00:00"), moment("2026-03-07 00:00"))
     traded = [minute("2026-03-03 14:30", 10), minute("2026-03-03 20:59", 12), minute("2026-03-04 15:00", 20)]
     right = ["2026-03-03 14:30 10 10-12 12 x2", "2026-03-04 14:30 20 20-20 20 x1"]
+    counted = ["03-03 14:30 since 03-03 14:30", "03-03 20:59 since 03-03 14:30", "03-04 15:00 since 03-04 14:30"]
     with connect(marts_settings) as conn:
         accept(conn, traded)
         build(marts_settings)
         assert (days(conn), recall(conn, "days")) == (right, None), "days that come in for the first time"
+        assert counted_since(conn) == counted
         # as an older version of the calendars had said it: half a day, and a holiday
         conn.execute(
             "update ops.sessions set closes_at = closes_at - interval '3 hours' where session_date = '2026-03-03'; "
             "delete from ops.sessions where session_date = '2026-03-04'; delete from marts.candles_1d; "
             "insert into marts.candles_1d select symbol, source, candle_start, '2026-03-03', open, high, low, close, "
-            "volume, vwap, priced_volume, trade_count, basis, is_final from marts.candles_5m limit 1"
+            "volume, vwap, priced_volume, trade_count, basis, is_final from marts.candles_5m limit 1; "
+            "update marts.indicators_1m set session_start = date_trunc('day', candle_start, 'UTC'); "
+            "update marts.indicators_1h set session_start = date_trunc('day', candle_start, 'UTC'); "
+            "delete from marts.indicators_1d where candle_start > '2026-03-04'"
         )
         sync_sessions(conn, "XNYS", week)
         accept(conn, [])
         build(marts_settings)
         assert (days(conn), recall(conn, "days")) == (right, "current")
+        assert counted_since(conn) == counted
+        # the hour in which the exchange opens
+        assert counted_since(conn, "1h") == [
+            "03-03 14:00 since 03-03 14:30", "03-03 20:00 since 03-03 14:30", "03-04 15:00 since 03-04 14:30",
+        ]  # fmt: skip
+        assert counted_since(conn, "1d") == ["03-03 14:30 since 03-03 14:30", "03-04 14:30 since 03-04 14:30"]
         # the library was upgraded, and no longer knows of a session
         conn.execute(
             "insert into ops.sessions values ('XNYS', '2026-03-07', '2026-03-07T14:30Z', '2026-03-07T21:00Z'); "
@@ -115,6 +136,7 @@ def test_days_whose_sessions_are_otherwise_now_are_made_anew(marts_settings: Set
         accept(conn, [minute("2026-03-07 15:00", 1)])
         build(marts_settings)
         assert days(conn) == right
+        assert counted_since(conn) == [*counted, "03-07 15:00 since 03-07 00:00"]
         # from now on the instrument is traded around the clock
         listing = tmp_path / "instruments.csv"
         listing.write_text(
@@ -127,6 +149,17 @@ def test_days_whose_sessions_are_otherwise_now_are_made_anew(marts_settings: Set
             "2026-03-04 00:00 20 20-20 20 x1",
             "2026-03-07 00:00 1 1-1 1 x1",
         ]
+        assert counted_since(conn)[0] == "03-03 14:30 since 03-03 00:00"
+
+
+def test_a_session_that_changes_before_minutes_of_its_day_makes_them_outdated(marts_settings: Settings) -> None:
+    week = Window(moment("2026-03-02 00:00"), moment("2026-03-07 00:00"))
+    candle = "insert into marts.candles_5m (symbol, source, candle_start) values ('AAPL', 'replay', '2026-03-03T{}Z')"
+    with connect(marts_settings, role="owner") as conn:
+        for clock, changes in (("09:00", False), ("23:55", True)):
+            conn.execute(f"delete from ops.sessions; truncate marts.candles_5m; {candle.format(clock)}")
+            sync_sessions(conn, "XNYS", week)
+            assert (recall(conn, "days") is not None) == changes, clock
 
 
 def test_who_trades_coins_alone_asks_no_exchange(marts_settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,7 +1,7 @@
 """The indicators beside those of peers, over real series: a library's published table, a worked example, and TA-Lib.
 
 Each file is the series of a symbol of its own; daily files stand as minutes of one day, so that what counts since the
-session began counts over the whole file, as in the table.
+session began counts over the whole file, as in the table. Some are candles of a longer resolution as well.
 """
 
 from __future__ import annotations
@@ -69,34 +69,53 @@ def series(data: Path) -> Iterator[tuple[str, pd.DataFrame]]:
         yield f"{symbol}-BF", timed(frame.head(ROWS))
 
 
+def longer(data: Path) -> Iterator[tuple[str, str, pd.DataFrame]]:
+    """Symbol, resolution and candles of that resolution."""
+    for symbol, name in {"SPY-D": "spy_daily_quotes", "BTC-D": "btcusd_daily_quotes"}.items():
+        frame = pd.read_csv(data / "indicators" / f"{name}.csv")
+        yield symbol, "1d", frame.set_index(pd.to_datetime(frame["date"], utc=True))[PRICES].head(ROWS)
+    minutes = pd.read_parquet(data / "candles" / "bitfinex_1min_2018q1.parquet").groupby("symbol")
+    symbol, frame = next(iter(minutes))
+    summed = {"open": "first", "high": "max", "low": "min", "close": "last", "volume": "sum"}
+    for resolution in ("5min", "15min", "1h"):
+        candles = timed(frame).resample(resolution).agg(summed).dropna().head(ROWS)
+        yield f"{symbol}-BF", resolution.replace("min", "m"), candles
+
+
 def timed(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.set_index(pd.to_datetime(frame["ts_utc"], utc=True)).reindex(columns=PRICES)
 
 
 @pytest.fixture(scope="module")
 def exact(servers: Servers, template_marts: str, shared_data: Path) -> Iterator[dict[str, pd.DataFrame]]:
-    """Of each symbol its candles and indicators, made in one build."""
+    """Of each symbol its candles and indicators, made in one build: `SPY`, and of a longer resolution `SPY-D 1d`."""
     name = f"test_exact_{uuid.uuid4().hex[:8]}"
     make_warehouse(servers, name, template=template_marts)
     settings = warehouse_settings(servers, name)
-    candles = dict(series(shared_data))
+    candles = {(symbol, "1m"): frame for symbol, frame in series(shared_data)}
+    candles |= {(symbol, resolution): frame for symbol, resolution, frame in longer(shared_data)}
+    made = {}
     with connect(settings) as conn:
         sync_sessions(conn, "XNYS", Window(datetime(2020, 12, 14, tzinfo=UTC), datetime(2020, 12, 19, tzinfo=UTC)))
-        for symbol, frame in candles.items():
-            load(conn, symbol, frame, "XNYS" if symbol == "SPY" else "24/7")
-        build_selected(settings, ["indicators_1m"], full_refresh=True)
-        cursor = conn.execute("select * from marts.indicators_1m order by symbol, candle_start")
-        made = pd.DataFrame(cursor.fetchall(), columns=[column.name for column in cursor.description or ()])
+        for (symbol, resolution), frame in candles.items():
+            load(conn, symbol, frame, "XNYS" if symbol.startswith("SPY") else "24/7", resolution)
+        resolutions = {resolution for _, resolution in candles}
+        build_selected(settings, [f"indicators_{resolution}" for resolution in resolutions], full_refresh=True)
+        for resolution in resolutions:
+            cursor = conn.execute(f"select * from marts.indicators_{resolution} order by symbol, candle_start")
+            found = pd.DataFrame(cursor.fetchall(), columns=[column.name for column in cursor.description or ()])
+            made |= {(symbol, resolution): frame.set_index("candle_start") for symbol, frame in found.groupby("symbol")}
     with servers.admin() as admin:
         admin.execute(f'drop database "{name}" with (force)')
-    of_symbol = {symbol: frame.set_index("candle_start") for symbol, frame in made.groupby("symbol")}
     yield {
-        symbol: of_symbol[symbol].drop(columns=["high", "low", "close", "volume"]).join(frame[PRICES].astype(float))
-        for symbol, frame in candles.items()
+        symbol if resolution == "1m" else f"{symbol} {resolution}": made[symbol, resolution]
+        .drop(columns=["high", "low", "close", "volume"])
+        .join(frame[PRICES].astype(float))
+        for (symbol, resolution), frame in candles.items()
     }
 
 
-def load(conn: psycopg.Connection, symbol: str, frame: pd.DataFrame, calendar: str) -> None:
+def load(conn: psycopg.Connection, symbol: str, frame: pd.DataFrame, calendar: str, resolution: str) -> None:
     conn.execute(
         "insert into ops.instruments (symbol, asset_class, currency, calendar, primary_source) "
         "values (%s, 'crypto', 'USD', %s, 'replay') on conflict (symbol) do update set calendar = excluded.calendar",
@@ -105,7 +124,7 @@ def load(conn: psycopg.Connection, symbol: str, frame: pd.DataFrame, calendar: s
     conn.execute("delete from ops.instrument_sources where symbol = %s", [symbol])
     conn.execute("insert into ops.instrument_sources values (%s, 'replay', 1)", [symbol])
     columns = ("symbol", "source", "candle_start", *PRICES, "basis", "is_final")
-    with conn.cursor().copy(f"copy marts.candles_1m ({', '.join(columns)}) from stdin") as copy:
+    with conn.cursor().copy(f"copy marts.candles_{resolution} ({', '.join(columns)}) from stdin") as copy:
         for start, *values in frame[PRICES].itertuples():
             known = [None if pd.isna(value) else repr(value) for value in values]
             copy.write_row((symbol, "replay", start, *known, "bar", True))
@@ -118,11 +137,14 @@ def differences(ours: pd.Series, theirs: object, relative: float = 1e-9, scale: 
 
 
 @pytest.mark.parametrize("name", TABLE)
+@pytest.mark.parametrize("symbol", ["SPY-D", "SPY-D 1d"])
 def test_each_value_is_that_of_the_published_table(
-    exact: dict[str, pd.DataFrame], shared_data: Path, name: str
+    exact: dict[str, pd.DataFrame], shared_data: Path, symbol: str, name: str
 ) -> None:
     expected = pd.read_csv(shared_data / "indicators" / "spy_daily_expected.csv")
-    assert differences(exact["SPY-D"][name], expected[TABLE[name]]) == []
+    if (symbol, name) == ("SPY-D 1d", "vwap_session"):  # of a day its own
+        expected["vwap_cum"] = exact[symbol][["high", "low", "close"]].mean(axis="columns").to_numpy()
+    assert differences(exact[symbol][name], expected[TABLE[name]]) == []
 
 
 @pytest.mark.parametrize("name", WORKED)
@@ -196,10 +218,25 @@ def test_each_value_is_that_of_ta_lib(exact: dict[str, pd.DataFrame]) -> None:
     assert wrong == {}
 
 
-def test_obv_moves_as_ta_libs_does(exact: dict[str, pd.DataFrame]) -> None:
-    for symbol in ("BTC-D", "SPY"):
+def test_volatility_is_told_for_a_year_of_such_candles(exact: dict[str, pd.DataFrame]) -> None:
+    a_year = {"SPY": 252 * 390, "SPY-D 1d": 252, "BTC-D": 365 * 1440, "BTC-D 1d": 365}
+    a_year |= {next(name for name in exact if name.endswith("1h")): 365 * 24}
+    for symbol, candles_a_year in a_year.items():
         candles = exact[symbol]
-        for _, session in candles.groupby("session_start"):
+        assert differences(candles["volatility_annualised"], candles["volatility_20"] * candles_a_year**0.5) == []
+
+
+def test_days_count_since_the_first_of_all(exact: dict[str, pd.DataFrame]) -> None:
+    days = exact["BTC-D 1d"]
+    assert differences(days["running_high"], days["high"].cummax()) == []
+    assert differences(days["drawdown"], days["close"] / days["high"].cummax() - 1) == []
+    assert (days["session_start"] == days.index).all()
+
+
+def test_obv_moves_as_ta_libs_does(exact: dict[str, pd.DataFrame]) -> None:
+    for symbol in ("BTC-D", "SPY", "BTC-D 1d"):
+        candles = exact[symbol]
+        for _, session in candles.groupby("session_start" if symbol != "BTC-D 1d" else "symbol"):
             theirs = talib.OBV(session["close"].to_numpy(float), session["volume"].to_numpy(float))
             assert differences(session["obv"], theirs - theirs[0], scale=session["volume"].max()) == []
 

@@ -150,5 +150,6 @@ def forget(conn: Any) -> None:
     conn.execute(
         "truncate raw.market_events, ops.loads, ops.transform_batch, ops.watermarks, ops.transform_watermarks, "
         "ops.detect_queue, marts.quotes, marts.trades, marts.candles_1m, marts.candles_5m, marts.candles_15m, "
-        "marts.candles_1h, marts.candles_1d, marts.indicators_1m, marts.indicators_5m"
+        "marts.candles_1h, marts.candles_1d, marts.indicators_1m, marts.indicators_5m, marts.indicators_15m, "
+        "marts.indicators_1h, marts.indicators_1d"
     )

@@ -28,6 +28,7 @@ def event(conn: psycopg.Connection, kind: str, days_old: float, *, state: str = 
         [state],
     ).fetchone()
     assert load is not None
+    conn.execute("select ops.make_event_partitions(array[%s])", [NOW - timedelta(days=days_old)])
     conn.execute(
         "insert into raw.market_events (source, kind, symbol, event_time, payload_hash, payload, received_at, load_id) "
         "values ('binance', %s, 'BTC-USD', %s, gen_random_uuid(), '{}', %s, %s)",

@@ -1,5 +1,6 @@
 -- When the session of a time began, and in which times that is the answer. In a session: its opening (after a lunch
--- break that of the morning). Outside: the last opening, or midnight (UTC) if that was later.
+-- break that of the morning). Outside: the last opening, or midnight (UTC) if that was later. What is traded around the
+-- clock has UTC days, as its candles of a day: currencies have sessions here too, which only the search for gaps reads.
 create function ops.session_at(of_calendar text, at timestamptz)
 returns table (started timestamptz, known_from timestamptz, known_until timestamptz)
 language sql stable
@@ -8,20 +9,24 @@ select
     case when at < last.closes_at then last.began else greatest(last.began, midnight.before) end,
     case when at < last.closes_at then last.opens_at else greatest(last.closes_at, midnight.before) end,
     case when at < last.closes_at then last.closes_at else least(midnight.before + interval '1 day', following.opens_at) end
-from (select date_trunc('day', at, 'UTC') as before) as midnight
+from (
+    select
+        date_trunc('day', at, 'UTC') as before,
+        case when of_calendar not in ('24/7', '24/5', 'FX') then of_calendar end as calendar
+) as midnight
 left join lateral (
     select
         s.opens_at,
         s.closes_at,
-        (select min(d.opens_at) from ops.sessions as d where (d.calendar, d.session_date) = (of_calendar, s.session_date))
+        (select min(d.opens_at) from ops.sessions as d where (d.calendar, d.session_date) = (s.calendar, s.session_date))
             as began
     from ops.sessions as s
-    where s.calendar = of_calendar and s.opens_at <= at
+    where s.calendar = midnight.calendar and s.opens_at <= at
     order by s.opens_at desc
     limit 1
 ) as last on true
 left join lateral (
-    select min(s.opens_at) as opens_at from ops.sessions as s where s.calendar = of_calendar and s.opens_at > at
+    select min(s.opens_at) as opens_at from ops.sessions as s where s.calendar = midnight.calendar and s.opens_at > at
 ) as following on true
 $$;
 
@@ -38,9 +43,12 @@ $$;
 -- candles, it begins with the first candle of all. Behind a span the walk goes on through the kept candles, until its
 -- state is the kept one bit by bit: from there on nothing changes.
 --
+-- minutes: how long a candle is; 1440: daily, each a session of its own. A candle counts in the session of its last
+-- moment: the hour in which an exchange opens is the first of that session.
+--
 -- What dies away is set to 0 below 1e-200: no multiplication of doubles may fall below their range, which is an error.
 create function ops.walk_candles(
-    new_rows text, kept_rows text, is_daily boolean, fast integer, slow integer, signal integer, wilder integer,
+    new_rows text, kept_rows text, minutes integer, fast integer, slow integer, signal integer, wilder integer,
     settled integer
 ) returns table (
     symbol text, span timestamptz, candle_start timestamptz, number integer, close double precision,
@@ -99,6 +107,9 @@ declare
     signal_from constant integer := slow + signal - 1;
     kept_weight constant double precision := wilder - 1;
     periods constant double precision := wilder;
+    is_daily constant boolean := minutes = 1440;
+    length constant interval := make_interval(mins => minutes) - interval '1 microsecond';
+    last_moment timestamptz;
     calendar_of text;
     started timestamptz;  -- the session that the last look at the calendar found, and for which times it holds
     known_from timestamptz := 'infinity';
@@ -327,12 +338,13 @@ begin
             end if;
         end if;
 
+        last_moment := candle_start + length;
         if is_daily then
             started := candle_start;
-        elsif calendar_of is distinct from r.calendar or candle_start < known_from or candle_start >= known_until then
+        elsif calendar_of is distinct from r.calendar or last_moment < known_from or last_moment >= known_until then
             calendar_of := r.calendar;
             select found.started, found.known_from, found.known_until into started, known_from, known_until
-            from ops.session_at(calendar_of, candle_start) as found;
+            from ops.session_at(calendar_of, last_moment) as found;
         end if;
         if started is distinct from session_start then
             session_start := started;
