@@ -19,6 +19,7 @@ from include.commands import (
     analyst,
     athena,
     backfill,
+    backtest,
     bench,
     chart,
     collect,
@@ -81,6 +82,7 @@ app.command(epilog=rebuild.EPILOG)(rebuild.rebuild)
 app.command(epilog=alerts.EPILOG)(alerts.alerts)
 app.command(epilog=sql.EPILOG)(sql.sql)
 app.command(epilog=chart.EPILOG)(chart.chart)
+app.command(epilog=backtest.EPILOG)(backtest.backtest)
 app.command(epilog=athena.EPILOG)(athena.athena)
 app.command(epilog=compact.EPILOG)(compact.compact)
 app.command(epilog=logs.EPILOG)(logs.logs)

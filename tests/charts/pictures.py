@@ -7,7 +7,8 @@ from datetime import UTC, datetime, timedelta
 
 import psycopg
 
-from include.charts.series import Alert, Candle, Series, make_series
+from include.charts.series import Alert, Series, make_series
+from include.warehouse.candles import Candle
 
 DAY = datetime(2026, 3, 2, tzinfo=UTC)  # a Monday
 

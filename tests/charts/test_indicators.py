@@ -7,8 +7,8 @@ import random
 import pytest
 
 from include.charts.indicators import INDICATORS, LOWER, MEAN, UPPER, look_back, parse_indicators
-from include.charts.series import Candle
 from include.errors import ConfigError
+from include.warehouse.candles import Candle
 from tests.charts.pictures import candle, closes, series
 
 NAN = float("nan")

@@ -9,9 +9,10 @@ import psycopg
 import pytest
 
 from include.charts import series as reading
-from include.charts.series import Alert, NoCandlesError, Request, Series, read, resolutions
+from include.charts.series import Alert, Request, Series, read
 from include.errors import ConfigError
 from include.settings import Settings
+from include.warehouse.candles import NoCandlesError, resolutions
 from include.warehouse.db import connect
 from tests.charts.pictures import alert, at, candle, closes, store
 
