@@ -63,6 +63,9 @@ having num_nonnulls(min(event.first_at), min(candle.first_at)) > 0
 _CANDLES: Final = """
 select min(candle_start) as first_at, max(candle_start) as last_at from marts.candles_1m as c where c.symbol = of.symbol
 """
+_HAS_CANDLES: Final = """
+select from pg_attribute where attrelid = to_regclass('marts.candles_1m') and attname = 'candle_start'
+"""  # a rebuild begins with marts as they are, wrecked ones too
 _NO_CANDLES: Final = "select null::timestamptz as first_at, null::timestamptz as last_at"
 
 
@@ -73,7 +76,7 @@ def sync_batch_days(conn: psycopg.Connection, loads: Sequence[int]) -> None:
 
 def sync_all_days(conn: psycopg.Connection) -> None:
     """Bring in the sessions of all days that there are events or candles of, by the calendars as they are installed."""
-    has_candles = conn.execute("select to_regclass('marts.candles_1m') is not null").fetchone() == (True,)
+    has_candles = conn.execute(_HAS_CANDLES).fetchone() is not None
     query = _EVERYTHING.format(candles=_CANDLES if has_candles else _NO_CANDLES)
     with conn.transaction():
         _sync(conn, conn.execute(query, {"always": list(AROUND_THE_CLOCK)}).fetchall())

@@ -73,7 +73,7 @@ def deliveries(draw: st.DrawFn) -> list[tuple[list[Event], datetime, bool]]:
 
 
 @settings(
-    max_examples=4, deadline=None, derandomize=True, phases=[Phase.explicit, Phase.generate],
+    max_examples=3, deadline=None, derandomize=True, phases=[Phase.explicit, Phase.generate],
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
 )  # fmt: skip
 @given(delivered=deliveries())
@@ -124,7 +124,7 @@ def days_of_history(draw: st.DrawFn) -> list[list[Event]]:
 
 
 @settings(
-    max_examples=4, deadline=None, derandomize=True, phases=[Phase.explicit, Phase.generate],
+    max_examples=3, deadline=None, derandomize=True, phases=[Phase.explicit, Phase.generate],
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )  # fmt: skip
 @given(loads=days_of_history())
