@@ -41,7 +41,8 @@ clean: environment ## stop it and remove its state (asks; YES=1 does not ask)
 WORKERS ?= 2
 
 .PHONY: test
-test: lint types ## lint, types, SQL lint, and all tests
+test: environment ## lint, types, SQL lint, and all tests
+	@$(MAKE) --no-print-directory --jobs=2 lint types
 	@$(BIN)/python -m pytest --numprocesses=$(WORKERS) --dist=loadgroup
 
 .PHONY: lint

@@ -23,6 +23,8 @@ ALWAYS: Final = "24/7"
 """The calendar of what never closes."""
 FX: Final = "FX"
 """The calendar of currencies: Sunday 17:00 to Friday 17:00 in New York, but for Christmas and New Year's Day."""
+AROUND_THE_CLOCK: Final = (ALWAYS, "24/5", FX)
+"""Calendars whose days are those of UTC (dbt's variable `around_the_clock`): a session there is no more than a date."""
 
 # Where shares are traded before the opening and after the close: from when on (local time), and how long after the
 # close. NYSE Arca's early session begins at 04:00 New York; its late session ends at 20:00, on early-close days (13:00)

@@ -16,8 +16,10 @@ import typer
 from include.commands import (
     airflow,
     alerts,
+    analyst,
     athena,
     backfill,
+    backtest,
     bench,
     chart,
     collect,
@@ -29,10 +31,12 @@ from include.commands import (
     rebuild,
     replay,
     run,
+    space,
     sql,
     stack,
     status,
     stream,
+    timescale,
 )
 from include.errors import QuantStreamError
 
@@ -78,11 +82,15 @@ app.command(epilog=rebuild.EPILOG)(rebuild.rebuild)
 app.command(epilog=alerts.EPILOG)(alerts.alerts)
 app.command(epilog=sql.EPILOG)(sql.sql)
 app.command(epilog=chart.EPILOG)(chart.chart)
+app.command(epilog=backtest.EPILOG)(backtest.backtest)
 app.command(epilog=athena.EPILOG)(athena.athena)
 app.command(epilog=compact.EPILOG)(compact.compact)
 app.command(epilog=logs.EPILOG)(logs.logs)
+app.command(epilog=space.EPILOG)(space.space)
 app.add_typer(loads.app, name="loads")
+app.add_typer(analyst.app, name="analyst")
 app.add_typer(stream.app, name="stream")
+app.add_typer(timescale.app, name="timescale")
 app.add_typer(bench.app, name="bench")
 app.command(epilog=provision.EPILOG)(provision.provision)
 app.command(epilog=airflow.EPILOG, context_settings=airflow.CONTEXT, add_help_option=False)(airflow.airflow)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
+from typing import Any
 
 
 class QuantStreamError(Exception):
@@ -104,7 +105,14 @@ class MartsRejectedError(LoadRejectedError):
 
 
 class TransformError(QuantStreamError):
-    """dbt could not build the models, or a test of them failed; the text names each and where its SQL is."""
+    """dbt could not build the models, or a test of them failed; the text names each and where its SQL is.
+
+    `nodes` are the models and tests of the build, as far as it came (`include.transform.results.NodeResult`).
+    """
+
+    def __init__(self, message: str, nodes: tuple[Any, ...] = ()) -> None:
+        super().__init__(message)
+        self.nodes = nodes
 
 
 class NotifyError(QuantStreamError):

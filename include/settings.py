@@ -32,6 +32,10 @@ class Settings(BaseSettings):
     # What is pulled
     sources: Annotated[list[str], NoDecode] = Field(["simulator"], description="enabled sources, comma separated")
     instruments_file: Path = Field(ROOT / "dbt" / "seeds" / "instruments.csv", description="what is traded")
+    portfolios_file: Path = Field(ROOT / "dbt" / "seeds" / "portfolios.csv", description="who holds what, at what cost")
+    corporate_actions_file: Path = Field(
+        ROOT / "dbt" / "seeds" / "corporate_actions.csv", description="splits and dividends that no source tells"
+    )
     simulator_seed: int = Field(7, ge=0, description="the same seed gives the same market")
     simulator_trades_per_minute: int = Field(
         0, ge=0, le=1_000_000, description="trades of all instruments together beside the quotes; 0: none"
@@ -76,10 +80,22 @@ class Settings(BaseSettings):
     postgres: Literal["embedded", "external"] = Field("embedded", description="embedded: `up` starts one")
     postgres_port: Port = Field(5433, description="port of the embedded Postgres, on loopback")
     warehouse_dsn: SecretStr | None = Field(None, description="the pipeline's connection to the warehouse")
+    owner_dsn: SecretStr | None = Field(
+        None, description="the warehouse's owner, who migrates; only `up` and `provision` use it"
+    )
     analyst_dsn: SecretStr | None = Field(None, description="the read-only connection used by `quantstream sql`")
     airflow_dsn: SecretStr | None = Field(None, description="Airflow's metadata database")
     admin_dsn: SecretStr | None = Field(
-        None, description="a superuser of an external Postgres; only `quantstream provision` uses it"
+        None,
+        description="an administrator of an external Postgres, who makes roles; only `provision` and `analyst` use it",
+    )
+    analyst_statement_seconds: int = Field(30, ge=1, le=3600, description="how long one query of an analyst may take")
+    analyst_connections: int = Field(20, ge=1, le=1000, description="sessions that one analyst may have at once")
+    analyst_work_mem_mb: int = Field(32, ge=1, le=4096, description="memory of one sort or hash of an analyst's query")
+
+    timescale_chunk_days: int = Field(7, ge=1, le=366, description="days in a chunk of a TimescaleDB hypertable")
+    timescale_compress_days: int = Field(
+        30, ge=0, description="TimescaleDB compresses chunks that are so many days old; 0: none"
     )
 
     # AWS
@@ -164,8 +180,8 @@ class Settings(BaseSettings):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="verbosity of the logs")
 
     @field_validator(
-        "coingecko_api_key", "alphavantage_api_key", "polygon_api_key", "warehouse_dsn", "analyst_dsn", "airflow_dsn",
-        "admin_dsn", "aws_endpoint_url", "topic_arn", "inbox_url",
+        "coingecko_api_key", "alphavantage_api_key", "polygon_api_key", "warehouse_dsn", "owner_dsn", "analyst_dsn",
+        "airflow_dsn", "admin_dsn", "aws_endpoint_url", "topic_arn", "inbox_url",
         mode="before",
     )  # fmt: skip
     @classmethod
@@ -208,7 +224,7 @@ class Settings(BaseSettings):
                 raise ValueError(f"{name}: {error}") from None
         return value
 
-    @field_validator("home", "instruments_file", "detection_file")
+    @field_validator("home", "instruments_file", "portfolios_file", "corporate_actions_file", "detection_file")
     @classmethod
     def _absolute(cls, value: Path) -> Path:
         return value if value.is_absolute() else ROOT / value

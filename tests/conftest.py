@@ -137,11 +137,12 @@ def template_warehouse(servers: Servers) -> str:
     name = "template_warehouse"
     make_warehouse(servers, name, template="template0")
     settings = warehouse_settings(servers, name)
+    from include.warehouse.db import connect
     from include.warehouse.migrate import migrate
 
     migrate(settings)
-    with psycopg.connect(settings.warehouse_dsn.get_secret_value(), autocommit=True) as conn:  # type: ignore[union-attr]
-        postgres.grant_analyst(conn)
+    with connect(settings) as conn:  # tests put rows of this year, and of the clock's, straight into tables
+        conn.execute("select ops.make_event_partitions(array['2026-01-01Z', now()]::timestamptz[])")
     return name
 
 
@@ -158,7 +159,10 @@ def template_marts(servers: Servers, template_warehouse: str) -> str:
 
 def make_warehouse(servers: Servers, name: str, *, template: str) -> None:
     with servers.admin() as conn:
-        conn.execute(f'create database "{name}" owner quantstream template "{template}" strategy file_copy')
+        conn.execute(f'create database "{name}" owner quantstream_owner template "{template}" strategy file_copy')
+        conn.execute(f'revoke all on database "{name}" from public')
+        conn.execute(f'grant connect, temporary on database "{name}" to quantstream')
+        conn.execute(f'grant connect on database "{name}" to analysts')
 
 
 def warehouse_settings(servers: Servers, database: str, **overrides: object) -> Settings:

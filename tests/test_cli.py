@@ -23,7 +23,7 @@ from tests.conftest import free_port
 
 COMMANDS = [
     "up", "down", "clean", "status", "run", "alerts", "sql", "logs", "provision", "backfill", "gaps", "replay",
-    "rebuild", "athena", "compact", "chart",
+    "rebuild", "athena", "compact", "chart", "backtest",
 ]  # fmt: skip
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -76,7 +76,7 @@ def test_the_help_imports_nothing_heavy(command: Command) -> None:
     code = "import sys, include.cli; print([name for name in sys.modules if name in sys.argv])"
     heavy = [
         "pandas", "boto3", "psycopg", "dbt", "great_expectations", "airflow", "httpx", "sqlalchemy", "ministack",
-        "matplotlib", "plotext",
+        "matplotlib", "plotext", "bt",
     ]  # fmt: skip
     done = subprocess.run([sys.executable, "-c", code, *heavy], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
@@ -102,7 +102,15 @@ def test_where_nothing_runs_status_says_so_with_exit_code_3(command: Command) ->
 
 @pytest.mark.parametrize(
     "arguments",
-    [("sql", "select 1"), ("chart", "BTC-USD"), ("logs",), ("alerts",), ("loads", "list"), ("airflow", "version")],
+    [
+        ("sql", "select 1"),
+        ("chart", "BTC-USD"),
+        ("backtest", "--symbols", "BTC-USD"),
+        ("logs",),
+        ("alerts",),
+        ("loads", "list"),
+        ("airflow", "version"),
+    ],
 )
 def test_what_needs_a_running_stack_says_so_with_exit_code_3(command: Command, arguments: tuple[str, ...]) -> None:
     done = command(*arguments)

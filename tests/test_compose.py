@@ -207,9 +207,9 @@ def test_no_secret_is_in_the_environment_or_has_a_default(name: str) -> None:
         assert "@" not in value, f"{variable} looks like an address with a password"
 
 
-def test_only_provision_holds_the_superuser() -> None:
-    holders = {name for name, service in services().items() if "quantstream_admin_dsn" in service.secrets}
-    assert holders == {"provision"}
+@pytest.mark.parametrize("secret", ["quantstream_admin_dsn", "quantstream_owner_dsn"])
+def test_only_provision_holds_the_superuser_and_the_owner(secret: str) -> None:
+    assert {name for name, service in services().items() if secret in service.secrets} == {"provision"}
 
 
 def test_every_published_port_is_on_loopback_and_published_once() -> None:
@@ -292,12 +292,13 @@ def test_make_secrets_makes_each_secret_once_at_random_and_keeps_it(tmp_path: Pa
     }
     assert {name: (dsn["user"], dsn["dbname"], dsn["host"]) for name, dsn in dsns.items()} == {
         "quantstream_admin_dsn": ("postgres", "postgres", "postgres"),
+        "quantstream_owner_dsn": ("quantstream_owner", "warehouse", "postgres"),
         "quantstream_warehouse_dsn": ("quantstream", "warehouse", "postgres"),
         "quantstream_analyst_dsn": ("analyst", "warehouse", "postgres"),
         "quantstream_airflow_dsn": ("airflow", "airflow", "postgres"),
     }
     passwords = [str(dsn["password"]) for dsn in dsns.values()]
-    assert len(set(passwords)) == 4 and min(map(len, passwords)) == 48
+    assert len(set(passwords)) == 5 and min(map(len, passwords)) == 48
     assert made["postgres_password"].strip() == dsns["quantstream_admin_dsn"]["password"]
 
     subprocess.run([script], check=True, capture_output=True)

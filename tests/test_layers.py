@@ -13,10 +13,16 @@ import pytest
 
 from include.settings import ROOT
 
-PARTS = {"feeds", "sources", "stream", "lake", "warehouse", "quality", "transform", "detection", "notify", "charts"}
+PARTS = {
+    "feeds", "sources", "stream", "lake", "warehouse", "quality", "transform", "detection", "notify", "charts",
+    "backtest",
+}  # fmt: skip
 CORE = {"aws", "alerts", "calendars", "crashpoints", "errors", "events", "instruments", "settings"}
-# What every part may use of the warehouse: its connection, its leases, and where alerts are written.
-SHARED = {"include.warehouse.db", "include.warehouse.leases", "include.warehouse.alerts"}
+# What every part may use of the warehouse: its connection and leases, where alerts are written, open hours, candles.
+SHARED = {
+    "include.warehouse.db", "include.warehouse.leases", "include.warehouse.alerts", "include.warehouse.sessions",
+    "include.warehouse.candles",
+}  # fmt: skip
 
 MODULES = sorted(path for path in (ROOT / "include").rglob("*.py") if "migrations" not in path.parts)
 

@@ -7,6 +7,10 @@
     {%- set existing = load_cached_relation(this) -%}
     {%- if var('check') != 'changed' or existing is none or existing.is_view or should_full_refresh() -%}
         {%- set made = dbt.materialization_incremental_default() -%}
+        {%- set meta = config.get('meta', {}) -%}
+        {%- if meta.get('cut_by') and (existing is none or existing.is_view or should_full_refresh()) -%}
+            {%- do finish_cut_table(this, meta) -%}
+        {%- endif -%}
         {%- set columns = adapter.get_columns_in_relation(this) | map(attribute='name') | sort | list -%}
         {%- if columns != model.columns.keys() | sort | list -%}
             {{ exceptions.raise_compiler_error(

@@ -52,7 +52,11 @@ def write(series: Series, path: Path) -> None:
     Raises ConfigError for a path that cannot be one, or that cannot be written to.
     """
     check_path(path)
-    drawn = draw(series, path.suffix.lower().removeprefix("."))
+    save(draw(series, path.suffix.lower().removeprefix(".")), path)
+
+
+def save(drawn: bytes, path: Path) -> None:
+    """Raises ConfigError for a path that cannot be written to."""
     try:
         path.write_bytes(drawn)
     except OSError as error:

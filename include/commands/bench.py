@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -18,6 +18,7 @@ import typer
 
 from include.commands.bench_backfill import backfill
 from include.commands.bench_home import home_of_its_own, tell
+from include.commands.bench_sql import sql
 from include.commands.bench_stream import stream
 from include.errors import QuantStreamError
 from include.settings import ROOT
@@ -25,6 +26,7 @@ from include.settings import ROOT
 app = typer.Typer(help="Measure the platform on this machine.", no_args_is_help=True)
 app.command()(stream)
 app.command()(backfill)
+app.command()(sql)
 
 _BACKFILLED = """
 select coalesce(sum(inserted_count), 0)::bigint from ops.loads where not is_live and transformed_at > %(since)s
@@ -52,6 +54,11 @@ select minute, (array['pull', 'land', 'load', 'audit', 'transform', 'detect', 'n
        extract(epoch from at - minute)::float8 as after_minute, seconds::float8
 from chain order by minute, step_number
 """
+_MODELS = """
+select model.key, model.value::float8
+from ops.outcomes as o cross join lateral jsonb_each_text(o.detail -> %(what)s) as model
+where o.step = 'transform' and o.ok and o.detail ->> 'lane' = 'live' and o.at > %(since)s
+"""
 _ALERTS = """
 select extract(epoch from sent_at - (candle_start + interval '1 minute'))::float8
 from marts.alerts where category = 'market' and sent_at is not null and candle_start >= %(since)s
@@ -76,7 +83,11 @@ class Spread:
 
 @dataclass(frozen=True, slots=True)
 class MinuteBench:
-    """Result of `bench minute`: seconds from the end of the minute until the alerts were published, and the parts."""
+    """Result of `bench minute`: seconds from the end of the minute until the alerts were published, and the parts.
+
+    `models`: dbt's models and tests within the step transform, several of which run at once. `rows`: how many rows a
+    model wrote.
+    """
 
     symbols: int
     minutes: int
@@ -85,6 +96,8 @@ class MinuteBench:
     alert_latency: Spread | None
     alerts: int
     steps: dict[str, Spread]
+    models: dict[str, Spread]
+    rows: dict[str, Spread]
     backlog_first_minute: float
     backlog_last_minute: float
     cpu_seconds_per_minute: float
@@ -141,12 +154,14 @@ def _measure(home: Path, symbols: int, minutes: int, backfill_days: int, console
         backfilled = conn.execute(_BACKFILLED, {"since": since}).fetchone()
         rows = conn.execute(_STEPS, {"since": since}).fetchall()
         alerts = [row[0] for row in conn.execute(_ALERTS, {"since": since})]
+        after = since + timedelta(seconds=30)  # not those of the start
+        models, written = (
+            _grouped(conn.execute(_MODELS, {"since": after, "what": what})) for what in ("seconds", "rows")
+        )
     ends = [row[2] for row in rows if row[1] == "notify"][:minutes]
     if not ends:
         raise QuantStreamError(f"no minute was finished; look at QUANTSTREAM_HOME={home} quantstream logs")
-    steps: dict[str, list[float]] = {}
-    for _, step, _, seconds in rows:
-        steps.setdefault(step, []).append(seconds)
+    steps = _grouped((step, seconds) for _, step, _, seconds in rows)
     return MinuteBench(
         symbols=symbols,
         minutes=minutes,
@@ -155,6 +170,8 @@ def _measure(home: Path, symbols: int, minutes: int, backfill_days: int, console
         alert_latency=Spread.of(alerts) if alerts else None,
         alerts=len(alerts),
         steps={step: Spread.of(values) for step, values in steps.items()},
+        models={model: Spread.of(values) for model, values in models.items()},
+        rows={model: Spread.of(values) for model, values in written.items()},
         backlog_first_minute=round(ends[0], 2),
         backlog_last_minute=round(ends[-1], 2),
         cpu_seconds_per_minute=round(cpu / elapsed * 60, 1),
@@ -194,6 +211,13 @@ def _register(conn: Any, settings: Any, symbols: int) -> None:
     register(conn, names[1::2], "equity")
 
 
+def _grouped(rows: Iterable[tuple[str, float]]) -> dict[str, list[float]]:
+    found: dict[str, list[float]] = {}
+    for name, seconds in rows:
+        found.setdefault(name, []).append(seconds)
+    return found
+
+
 def _cpu_seconds(home: Path) -> float:
     """CPU time of all processes of this platform so far, ended children included."""
     import psutil
@@ -211,15 +235,19 @@ def _table(result: MinuteBench) -> Any:
     from rich.table import Table
 
     table = Table(title=f"{result.symbols} symbols, {result.complete} of {result.minutes} minutes finished")
-    for name in ("seconds", "p50", "p95", "max"):
+    for name in ("seconds", "p50", "p95", "max", "rows p50", "rows max"):
         table.add_column(name, justify="left" if name == "seconds" else "right")
     rows = [
         ("end of minute -> published", result.published_after),
         ("  alert: candle end -> SNS", result.alert_latency),
     ]
-    for name, spread in [*rows, *((f"  step {step}", spread) for step, spread in result.steps.items())]:
+    parts = [(f"  step {step}", spread) for step, spread in result.steps.items()]
+    models = [(f"    {model}", spread) for model, spread in sorted(result.models.items(), key=lambda one: -one[1].p50)]
+    for name, spread in [*rows, *parts, *models]:
         if spread is not None:
-            table.add_row(name, f"{spread.p50:.2f}", f"{spread.p95:.2f}", f"{spread.max:.2f}")
+            rows_of = result.rows.get(name.strip())
+            said = (f"{rows_of.p50:,.0f}", f"{rows_of.max:,.0f}") if rows_of else ()
+            table.add_row(name, f"{spread.p50:.2f}", f"{spread.p95:.2f}", f"{spread.max:.2f}", *said)
     table.caption = (
         f"{result.alerts} alerts; the first minute took {result.backlog_first_minute:.1f} s, "
         f"the last {result.backlog_last_minute:.1f} s; {result.cpu_seconds_per_minute:.0f} core-seconds a minute"

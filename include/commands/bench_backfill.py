@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -16,6 +16,7 @@ import typer
 from include.commands.bench_home import copy_again, home_of_its_own, tell
 from include.commands.bench_memory import Memory
 from include.errors import QuantStreamError
+from include.events import Window
 from include.settings import Settings
 
 BackfillKind = Literal["bar", "trade"]
@@ -25,7 +26,10 @@ _DAY: Final = timedelta(days=1)
 _BARS_A_DAY: Final = 1440
 _AT_ONCE: Final = 100_000  # events of one call of `backfill`: what fits into one raw object
 
-_MADE: Final = ("raw.market_events", "marts.trades", "marts.candles_1m", "marts.candles_5m", "marts.indicators_1m")
+_MADE: Final = (
+    "raw.market_events", "marts.trades", "marts.candles_1m", "marts.candles_5m", "marts.candles_15m",
+    "marts.candles_1h", "marts.candles_1d", "marts.indicators_1m",
+)  # fmt: skip
 _STEPS: Final = """
 select step, sum(seconds), max(at) from ops.outcomes
 where at > %s and step in ('history', 'load_history', 'audit_history', 'transform') group by step
@@ -91,7 +95,7 @@ def backfill(
         file = _instruments(home, symbols)
         chosen = {"home": home, "sources": "binance", "instruments_file": file, "cadence_seconds": 60}
         settings = up(load_settings(**chosen), console, airflow=False).settings
-        with _vendor(kind, symbols, per_day // symbols) as url:
+        with vendor([f"BENCH{n:03d}USDT" for n in range(symbols)], START, per_day // symbols) as url:
             settings = settings.model_copy(update={
                 "binance_url": url, "sources": ["binance"], "instruments_file": file,
                 "vendor_budgets": {"binance": "100000000/minute"}, "transform_history_events": 1_000_000,
@@ -108,7 +112,6 @@ def measure(
 
     Raises QuantStreamError if not every event of the vendor became one row.
     """
-    from include.events import Window
     from include.pipeline.transform import transform
     from include.quality.audit import preload as preload_audit
     from include.transform.runner import preload as preload_transform
@@ -131,7 +134,7 @@ def measure(
         list(pool.map(abs, range(jobs)))  # all are there before the clock and the watching thread are
         with Memory(settings.home) as memory:
             began = perf_counter()
-            for done, _ in enumerate(pool.map(_fetch, ((settings, kind, window) for window in windows)), start=1):
+            for done, _ in enumerate(pool.map(fetch, ((settings, kind, window) for window in windows)), start=1):
                 if done % 10 == 0 or done == len(windows):
                     console.print(
                         f"{done} of {len(windows)} pieces fetched and accepted, {perf_counter() - began:.0f} s"
@@ -166,16 +169,30 @@ def measure(
 
 
 def _one_day(settings: Settings, kind: BackfillKind, day: datetime) -> float:
-    from include.events import Window
     from include.pipeline.transform import transform
 
     began = perf_counter()
-    _fetch((settings, kind, Window(day, day + _DAY)))
+    fetch((settings, kind, Window(day, day + _DAY)))
     transform(settings)
     return perf_counter() - began
 
 
-def _fetch(task: tuple[Settings, BackfillKind, Any]) -> int:
+def bring_in(settings: Settings, kind: BackfillKind, windows: Sequence[Window], jobs: int, console: Any) -> None:
+    """Fetch, land, load and audit the windows in `jobs` processes, then build the marts."""
+    from include.pipeline.transform import transform
+    from include.quality.audit import preload as preload_audit
+    from include.transform.runner import preload as preload_transform
+
+    preload_audit()
+    preload_transform(settings)  # before they are forked
+    with ProcessPoolExecutor(jobs, mp_context=get_context("fork")) as pool:
+        for done, events in enumerate(pool.map(fetch, ((settings, kind, window) for window in windows)), start=1):
+            console.print(f"{done} of {len(windows)} pieces fetched and accepted, {events:,} events")
+    transform(settings)
+
+
+def fetch(task: tuple[Settings, BackfillKind, Any]) -> int:
+    """Fetch, land, load and audit one window; how many events that were. For a pool of processes."""
     from include.pipeline.backfill import backfill
 
     settings, kind, window = task
@@ -197,13 +214,13 @@ def _instruments(home: Path, symbols: int) -> Path:
     return file
 
 
-class _vendor:  # noqa: N801  # used as a function is
-    """The vendor in a process of its own; its address."""
+class vendor:  # noqa: N801  # used as a function is
+    """A local vendor in a process of its own, with so many events a day of each id from `start` on; its address."""
 
-    def __init__(self, kind: BackfillKind, symbols: int, per_day: int) -> None:
+    def __init__(self, ids: Sequence[str], start: datetime, per_day: int) -> None:
         context = get_context("spawn")
         self.ours, theirs = context.Pipe()
-        self.process = context.Process(target=_serve, args=(theirs, kind, symbols, per_day), daemon=True)
+        self.process = context.Process(target=_serve, args=(theirs, ids, start, per_day), daemon=True)
 
     def __enter__(self) -> str:
         self.process.start()
@@ -214,12 +231,12 @@ class _vendor:  # noqa: N801  # used as a function is
         self.process.join()
 
 
-def _serve(pipe: Any, kind: BackfillKind, symbols: int, per_day: int) -> None:
+def _serve(pipe: Any, ids: Sequence[str], start: datetime, per_day: int) -> None:
     from threading import Event
 
     from include.commands.local_exchange import MadeUpExchange, serving
 
-    with serving(MadeUpExchange([f"BENCH{n:03d}USDT" for n in range(symbols)], START, per_day)) as url:
+    with serving(MadeUpExchange(ids, start, per_day)) as url:
         pipe.send(url)
         Event().wait()
 

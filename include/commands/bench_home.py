@@ -48,9 +48,11 @@ def copy_again(conn: psycopg.Connection, table: str, *, keyed: bool = False) -> 
         with cursor.copy(sql.SQL("copy (select * from {}) to stdout").format(name)) as export:
             rows.writelines(export)
         rows.seek(0)
-        cursor.execute(sql.SQL("create table raw.bench_copy (like {} including defaults {})").format(name, indexes))
+        cursor.execute(
+            sql.SQL("create table intermediate.bench_copy (like {} including defaults {})").format(name, indexes)
+        )
         started = perf_counter()
-        with cursor.copy("copy raw.bench_copy from stdin") as copy:
+        with cursor.copy("copy intermediate.bench_copy from stdin") as copy:
             while block := rows.read(256 * 1024):
                 copy.write(block)
         return cursor.rowcount, perf_counter() - started

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from include.errors import ConfigError, QuantStreamError
+from include.queries import QUERIES
 
 if TYPE_CHECKING:
     import psycopg
@@ -24,6 +25,8 @@ Examples:
   quantstream sql --format csv "select * from candles_1m where symbol = 'BTC-USD'" > candles.csv
 
   quantstream sql --format json < query.sql
+
+  quantstream sql --sample top-movers      # one that is ready; docs/analyst_guide.md shows them all
 """
 
 
@@ -35,6 +38,9 @@ class Format(StrEnum):
     json = "json"
 
 
+SampleName = StrEnum("SampleName", {name.replace("-", "_"): name for name in QUERIES})  # type: ignore[misc]
+
+
 class QueryError(QuantStreamError):
     """The database refused the query; the text is its own."""
 
@@ -44,12 +50,24 @@ def sql(
     output: Annotated[
         Format, typer.Option("--format", "-o", help="table, csv, or json (one object a line).")
     ] = Format.table,
+    sample: Annotated[
+        SampleName | None,
+        typer.Option(help="A query that is ready; its SQL goes to stderr."),
+    ] = None,
 ) -> None:
-    """Run SQL as the role analyst: it reads the schema marts, and a query ends after 30 seconds."""
+    """Run SQL as the role analyst: it reads the schema marts, and a query ends after some time (30 seconds).
+
+    How long it may take is the setting QUANTSTREAM_ANALYST_STATEMENT_SECONDS.
+    """
     from include.settings import load_settings
     from include.warehouse.db import connect
 
-    if query == "-":
+    if sample is not None:
+        if query != "-":
+            raise ConfigError("a query and --sample: choose one")
+        query = QUERIES[sample.value].sql.strip()
+        typer.echo(f"-- {QUERIES[sample.value].title}\n{query};\n", err=True)
+    elif query == "-":
         if sys.stdin.isatty():
             raise ConfigError('no query: write it as an argument, for example quantstream sql "select 1"')
         query = sys.stdin.read()
@@ -80,11 +98,16 @@ def _run(conn: psycopg.Connection, query: str) -> tuple[list[str] | None, list[t
         return [column.name for column in cursor.description], cursor.fetchall()
     except psycopg.errors.QueryCanceled:
         raise QueryError(
-            "the query took longer than the 30 seconds that the role analyst has; "
+            f"the query took longer than the {_allowed(conn)} that the role analyst has; "
             "narrow it by symbol or time (both are indexed)"
         ) from None
     except psycopg.Error as error:
         raise QueryError(_explain(query, error)) from None
+
+
+def _allowed(conn: psycopg.Connection) -> str:
+    row = conn.execute("select current_setting('statement_timeout')").fetchone()
+    return str(row[0]) if row else ""
 
 
 def _explain(query: str, error: psycopg.Error) -> str:

@@ -20,6 +20,7 @@ from include.settings import Settings
 from include.sources.delays import delay
 from include.transform.instruments import recall, remember
 from include.transform.project import project_hash
+from include.transform.results import failure_kept, keep_results
 from include.transform.runner import build_selected
 from include.warehouse.alerts import insert_alerts
 from include.warehouse.db import connect
@@ -115,8 +116,9 @@ def find_gaps(
             lags={source: delay(source, settings) for source in sorted(live)},
         )
         if search.scopes:
-            with held.kept():
-                build_selected(settings, _selected(conn, version))
+            with held.kept(), failure_kept(conn):
+                build = build_selected(settings, _selected(conn, version))
+            keep_results(conn, build.nodes)
         with conn.transaction():
             held.fence()
             alerts = _tell(conn, settings, search.told, moment)

@@ -23,6 +23,7 @@ from include.errors import TransformError
 from include.events import iso
 from include.settings import Settings
 from include.transform.batch import Backlog, Lane, backlog, close_batch, lane_of, open_batch
+from include.transform.results import failure_kept, keep_results
 from include.transform.runner import BuildResult, build_all, build_changed
 from include.warehouse.db import connect
 from include.warehouse.leases import Lease, lease
@@ -137,7 +138,7 @@ class _Run:
             return None
         began = time.monotonic()
         crash_point("before_dbt")
-        with held.kept():
+        with held.kept(), failure_kept(self.conn):
             build = self._build(held, full_refresh=full_refresh)
             crash_point("after_dbt")
             _audit(self.settings)
@@ -146,6 +147,7 @@ class _Run:
             lane = lane_of(self.conn, build.loads)
             events, candles = self._count(build)
             close_batch(self.conn, build.loads)
+            keep_results(self.conn, build.nodes, whole=build.is_whole)
             crash_point("before_transform_commit")
         crash_point("after_transform_commit")
         seconds = {node.name: round(node.seconds, 3) for node in build.nodes}
@@ -157,7 +159,10 @@ class _Run:
             self.slice_seconds = time.monotonic() - began
         self.seconds.update(seconds)
         this.row_count = candles
-        this.detail = {"loads": len(build.loads), "events": events, "lane": lane, "seconds": seconds}
+        written = {node.name: node.rows for node in build.nodes if node.kind == "model" and node.rows is not None}
+        this.detail = {
+            "loads": len(build.loads), "events": events, "lane": lane, "seconds": seconds, "rows": written
+        }  # fmt: skip
         log.info(
             "transform: %s, %d loads with %d events: %d candles; %s", lane, len(build.loads), events, candles, build
         )

@@ -11,13 +11,13 @@ import secrets
 import shutil
 import stat
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import psycopg
 
 from include.errors import NotRunningError
-from include.stack.roles import grant_analyst as grant_analyst
+from include.stack.analysts import Limits
 from include.stack.roles import make_roles
 
 SYSTEM_USER = "pgserver"
@@ -49,6 +49,7 @@ class Passwords:
     airflow: str
     quantstream: str
     analyst: str
+    owner: str = field(default_factory=lambda: secrets.token_urlsafe(18))  # secrets of older platforms have none
 
     @classmethod
     def generate(cls) -> Passwords:
@@ -113,20 +114,26 @@ def command(data: Path, port: int) -> list[str]:
 def ping(port: int, passwords: Passwords) -> bool:
     """Whether the server takes connections."""
     try:
-        psycopg.connect(_dsn(port, SUPERUSER, passwords.postgres, "postgres"), connect_timeout=2).close()
+        psycopg.connect(admin_dsn(port, passwords), connect_timeout=2).close()
     except psycopg.OperationalError:
         return False
     return True
 
 
-def provision(port: int, passwords: Passwords) -> None:
-    """Roles and databases; safe to repeat. The pipeline owns the warehouse; the analyst reads marts."""
-    make_roles(_dsn(port, SUPERUSER, passwords.postgres, "postgres"), **dsns(port, passwords))
+def provision(port: int, passwords: Passwords, limits: Limits | None = None) -> None:
+    """Roles and databases; safe to repeat."""
+    make_roles(admin_dsn(port, passwords), **dsns(port, passwords), limits=limits)
+
+
+def admin_dsn(port: int, passwords: Passwords) -> str:
+    """The superuser's address: for what makes roles, and nothing that runs."""
+    return _dsn(port, SUPERUSER, passwords.postgres, "postgres")
 
 
 def dsns(port: int, passwords: Passwords) -> dict[str, str]:
-    """Connection addresses by use: `warehouse_dsn`, `analyst_dsn`, `airflow_dsn`."""
+    """Connection addresses by use: `owner_dsn`, `warehouse_dsn`, `analyst_dsn`, `airflow_dsn`."""
     return {
+        "owner_dsn": _dsn(port, "quantstream_owner", passwords.owner, "warehouse"),
         "warehouse_dsn": _dsn(port, "quantstream", passwords.quantstream, "warehouse"),
         "analyst_dsn": _dsn(port, "analyst", passwords.analyst, "warehouse"),
         "airflow_dsn": _dsn(port, "airflow", passwords.airflow, "airflow"),

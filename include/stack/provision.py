@@ -19,10 +19,11 @@ from rich.console import Console
 from include.errors import ConfigError, NotRunningError
 from include.settings import PREFIX, ROOT, Settings
 from include.stack import airflow, local_aws, models, past
+from include.stack.analysts import Limits
 from include.stack.arrange import write_stack_env
 from include.stack.layout import Layout
 from include.stack.progress import Steps
-from include.stack.roles import grant_analyst, make_roles, role_of
+from include.stack.roles import make_roles
 from include.stack.secrets import load_secrets
 
 T = TypeVar("T")
@@ -43,19 +44,20 @@ def provision_external(settings: Settings, console: Console, *, warm_up: bool = 
         if settings.admin_dsn is not None:
             with steps.step("roles and databases"):
                 admin = settings.admin_dsn.get_secret_value()
-                _patiently(lambda: make_roles(admin, **dsns))
+                open_to_all = _patiently(lambda: make_roles(admin, **dsns, limits=Limits.of(settings)))
+            if open_to_all:
+                steps.note(f"everybody may enter {', '.join(open_to_all)} on this server, analysts too: docs/roles.md")
+        if settings.owner_dsn is None:
+            steps.note("QUANTSTREAM_OWNER_DSN is not set: the pipeline's role owns the warehouse; docs/roles.md")
         with steps.step("AWS") as line:
             made = _patiently(lambda: _aws(settings))
             settings = settings.model_copy(update={"topic_arn": made.topic_arn, "inbox_url": made.inbox_url})
             write_stack_env(settings)
             line.say(f"made {', '.join(made.created)}" if made.created else "is complete")
         with steps.step("warehouse") as line:
-            from include.warehouse.db import connect
             from include.warehouse.migrate import migrate
 
             line.say(f"schema at revision {migrate(settings)}")
-            with connect(settings) as conn:
-                grant_analyst(conn, role_of(dsns["analyst_dsn"]))
         if not models.up_to_date(settings):
             with steps.step("models and their docs") as line:
                 line.say(models.build(settings))
@@ -94,6 +96,8 @@ def _dsns(settings: Settings) -> dict[str, str]:
         raise ConfigError(
             f"{PREFIX}POSTGRES = 'external' needs the addresses of the databases: set {', '.join(missing)}"
         )
+    if settings.owner_dsn is not None:
+        found["owner_dsn"] = settings.owner_dsn
     return {name: dsn.get_secret_value() for name, dsn in found.items()}
 
 

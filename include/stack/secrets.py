@@ -43,9 +43,12 @@ def load_secrets(layout: Layout) -> Secrets:
     try:
         read = json.loads(path.read_text(encoding="utf-8"))
         names = [field.name for field in fields(Secrets) if field.name != "postgres"]
-        return Secrets(postgres=Passwords(**read["postgres"]), **{name: str(read[name]) for name in names})
+        found = Secrets(postgres=Passwords(**read["postgres"]), **{name: str(read[name]) for name in names})
     except (ValueError, KeyError, TypeError) as error:
         raise ConfigError(
             f"{path} is damaged ({type(error).__name__}: {error}): the passwords of the database are in it. "
             "Restore it, or start over with `quantstream clean` and `quantstream up`."
         ) from None
+    if asdict(found) != read:  # an older platform's, which had fewer roles
+        write_private(path, json.dumps(asdict(found), indent=2) + "\n")
+    return found

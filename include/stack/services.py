@@ -12,6 +12,7 @@ from include.errors import NotRunningError
 from include.settings import ROOT, Settings
 from include.stack import airflow, local_aws, postgres
 from include.stack.airflow_api import AirflowApi
+from include.stack.analysts import Limits
 from include.stack.layout import Layout, fingerprint
 from include.stack.local_aws import Provisioned
 from include.stack.programs import AIRFLOW, COLLECTORS
@@ -29,7 +30,7 @@ def start_database(settings: Settings, secrets: Secrets, supervisor: Supervisor)
     postgres.initialize(layout.postgres, secrets.postgres)
     started = supervisor.start_program("postgres")
     wait(supervisor, "postgres", lambda: postgres.ping(settings.postgres_port, secrets.postgres), 120)
-    postgres.provision(settings.postgres_port, secrets.postgres)
+    postgres.provision(settings.postgres_port, secrets.postgres, Limits.of(settings))
     return started
 
 

@@ -18,7 +18,6 @@ from include.stack.lock import alone
 from include.stack.past import bring_in, close_gap, wanted
 from include.stack.programs import programs
 from include.stack.progress import Steps
-from include.stack.roles import grant_analyst, role_of
 from include.stack.secrets import Secrets, load_secrets
 from include.stack.supervision import Supervisor
 
@@ -129,14 +128,9 @@ class _Start:
 
     def _warehouse(self) -> None:
         with self.steps.step("warehouse") as line:
-            from include.warehouse.db import connect
             from include.warehouse.migrate import migrate
 
             line.say(f"schema at revision {migrate(self.settings)}")
-            with connect(self.settings) as conn:
-                analyst = self.settings.analyst_dsn
-                if analyst is not None:
-                    grant_analyst(conn, role_of(analyst.get_secret_value()))
 
     def _models(self) -> None:
         if models.up_to_date(self.settings):

@@ -66,6 +66,9 @@ on conflict (source) do update set complete_until = excluded.complete_until
 where excluded.complete_until > w.complete_until
 """
 
+_FOLLOW: Final = """
+select ops.follow_events(oid::regclass) from pg_class where relnamespace = 'marts'::regnamespace and relkind = 'p'
+"""
 _IS_HISTORY: Final = """
 select exists (select from ops.transform_batch join ops.loads using (load_id) where not is_live)
 """
@@ -119,9 +122,10 @@ def open_batch(conn: psycopg.Connection, history_events: int) -> tuple[int, ...]
         is_history = conn.execute(_IS_HISTORY).fetchone() == (True,)
         if is_history and has_ranges:
             conn.execute(_TAKE_BACK)
-    conn.execute("analyze ops.transform_batch")  # the planner must know that it is small
+    conn.execute("select ops.refresh_statistics('ops.transform_batch')")  # the planner must know that it is small
     if conn.execute(_STALE).fetchone() == (True,):
-        conn.execute("analyze raw.market_events")
+        conn.execute("select ops.refresh_statistics('raw.market_events')")
+    conn.execute(_FOLLOW)  # before rows of a new month come
     return tuple(row[0] for row in conn.execute("select load_id from ops.transform_batch order by load_id"))
 
 

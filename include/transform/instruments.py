@@ -24,6 +24,14 @@ _UNLIST: Final = """
 delete from ops.instruments as i
 where symbol <> all(%s) and not exists (select 1 from raw.market_events as e where e.symbol = i.symbol)
 """
+_CALENDARS: Final = """
+select coalesce(i.symbol, r.symbol), coalesce(i.calendar, r.calendar)
+from ops.instruments as i full outer join ops.registered_instruments as r on i.symbol = r.symbol
+"""
+_DAYS_OUTDATED: Final = """
+insert into ops.built_from (name, hash) values ('days', 'outdated ' || pg_current_xact_id())
+on conflict (name) do update set hash = excluded.hash
+"""
 _RANK: Final = """
 insert into ops.instrument_sources (symbol, source, rank)
 select symbol, source, rank from unnest(%s::text[], %s::text[], %s::integer[]) as new (symbol, source, rank)
@@ -42,8 +50,8 @@ def sync_instruments(conn: psycopg.Connection, settings: Settings) -> None:
     """Bring the file into `ops.instruments`, and the order of each instrument's sources into `ops.instrument_sources`.
 
     Each only if something changed. An instrument that the file no longer lists goes, unless there are events of it. If
-    a known one has another order of sources now, the indicators are noted as outdated. Raises ConfigError if the file
-    is wrong.
+    a known one has another order of sources now, the indicators are noted as outdated; if it has another calendar, its
+    days. Raises ConfigError if the file is wrong.
     """
     path = settings.instruments_file
     digest = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
@@ -89,8 +97,12 @@ def _sync_list(conn: psycopg.Connection, listed: Iterable[Instrument]) -> None:
         (one.symbol, one.asset_class, one.currency, one.calendar, one.primary_source, list(one.fallbacks))
         for one in listed
     ]
+    before: dict[str, str] = dict(conn.execute(_CALENDARS).fetchall())
     conn.cursor().executemany(_LIST, rows)
     conn.execute(_UNLIST, [[row[0] for row in rows]])
+    after: dict[str, str] = dict(conn.execute(_CALENDARS).fetchall())
+    if any(after.get(symbol, calendar) != calendar for symbol, calendar in before.items()):
+        conn.execute(_DAYS_OUTDATED)
 
 
 def _sync_order(conn: psycopg.Connection, instruments: Iterable[Instrument], live: Set[str]) -> None:

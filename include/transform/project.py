@@ -33,6 +33,15 @@ def project_hash() -> str:
     return _hash(_stamp())
 
 
+def cut_tables() -> list[tuple[str, str, tuple[str, ...]]]:
+    """The marts that are cut by time, as dbt_project.yml has them: name, column of the time, the rest of the key."""
+    import yaml
+
+    marts = yaml.safe_load((PROJECT / "dbt_project.yml").read_text("utf-8"))["models"]["quantstream"]["marts"]
+    metas = {name: config["+meta"] for name, config in marts.items() if isinstance(config, dict)}
+    return [(name, meta["cut_by"], tuple(meta["order_by"])) for name, meta in metas.items() if "cut_by" in meta]
+
+
 @lru_cache(maxsize=1)
 def _hash(_: object) -> str:
     digest = hashlib.sha256()
@@ -52,6 +61,17 @@ def parse(settings: Settings) -> None:
     """Import dbt and parse the project, without a connection."""
     with _lock:
         _manifest(settings, _stamp())
+
+
+def documented_columns(settings: Settings) -> dict[str, frozenset[str]]:
+    """The columns of each table in `marts` that a build adds rows to, as its .yml has them."""
+    with _lock:
+        nodes = _manifest(settings, _stamp()).nodes.values()
+        return {
+            node.name: frozenset(node.columns)
+            for node in nodes
+            if node.resource_type == "model" and node.schema == "marts" and node.config.materialized == "incremental"
+        }
 
 
 def common_arguments(settings: Settings) -> list[str]:

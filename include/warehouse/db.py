@@ -5,22 +5,25 @@ from __future__ import annotations
 import psycopg
 
 from include.errors import NotRunningError
-from include.settings import Settings
+from include.settings import PREFIX, Settings
 
 Connection = psycopg.Connection[tuple[object, ...]]
 
 
 def connect(settings: Settings, *, role: str = "pipeline", autocommit: bool = True) -> psycopg.Connection:
-    """A connection as `pipeline` (reads and writes) or `analyst` (reads marts). The session's time zone is UTC.
+    """A connection as `pipeline` (reads and writes), `analyst` (reads marts) or `owner` (migrates and grants).
 
+    The session's time zone is UTC. Where no owner is named, the pipeline's role owns the warehouse.
     Autocommit is on: a transaction is always an explicit `with conn.transaction():`.
     Raises NotRunningError if there is no server or no address for it.
     """
-    dsn = settings.analyst_dsn if role == "analyst" else settings.warehouse_dsn
+    dsn = {"analyst": settings.analyst_dsn, "owner": settings.owner_dsn or settings.warehouse_dsn}.get(
+        role, settings.warehouse_dsn
+    )
     if dsn is None:
         raise NotRunningError(
             f"no connection for the role {role}: run `make up` (embedded Postgres), "
-            f"or set QUANTSTREAM_{'ANALYST' if role == 'analyst' else 'WAREHOUSE'}_DSN"
+            f"or set {PREFIX}{'ANALYST' if role == 'analyst' else 'WAREHOUSE'}_DSN"
         )
     try:
         return psycopg.connect(

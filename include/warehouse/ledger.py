@@ -87,6 +87,11 @@ with merged as (
 )
 select count(*) from merged where is_new
 """  # noqa: S608
+_PARTITIONS: Final = """
+select ops.make_event_partitions((
+    select array_agg(distinct date_trunc('month', event_time, 'UTC')) from raw.landed_events where load_id = %(load_id)s
+))
+"""
 _CLEAR: Final = "delete from raw.landed_events where load_id = %(load_id)s"
 
 # What a load says about completeness holds at once if nothing of it waits for the stream. Every statement that moves
@@ -269,6 +274,7 @@ def _insert(conn: psycopg.Connection, load_id: int) -> int:
     Rows that nobody else has are inserted as they are, in little more than half of the time that a merge takes.
     """
     which = {"load_id": load_id}
+    conn.execute(_PARTITIONS, which)
     conn.execute("set local work_mem = '128MB'")  # a load of history is sorted in memory
     if conn.execute(_OVERLAPS, which).fetchone() == (False,):
         with suppress(psycopg.errors.UniqueViolation), conn.transaction():  # somebody brings the same right now

@@ -1,12 +1,14 @@
 """What may go after its time: raw events whose marts are made, quarantine, the ledger of what is done.
 
-Rows go in portions, each a transaction of its own, so that nothing is locked for long and a crash costs nothing. The
-lake keeps what came in; `ops.removed` says up to when it is the only place.
+A partition of events of which nothing has to stay goes as a whole, all else in portions of rows. Each is a transaction
+of its own, so that nothing is locked for long and a crash costs nothing. The lake keeps what came in, and `ops.removed`
+says up to when it is the only place.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, LiteralString
@@ -17,14 +19,28 @@ _PORTION: Final = 50_000
 
 # Quotes and trades: a minute that a late one touches is made anew out of marts.quotes and marts.trades. Bars and
 # corporate actions stay: they are few, and what is made of them reads them. What no transform has taken stays too.
-_EVENTS: Final = """
-delete from raw.market_events where ctid = any (array(
-    select e.ctid from raw.market_events as e
-    where e.symbol = %(symbol)s and e.event_time < %(before)s and e.kind in ('quote', 'trade')
-      and not exists (select from ops.loads as l where l.load_id = e.load_id and l.state <> 'transformed')
-    limit %(most)s
-))
+_MAY_GO: Final = """
+e.symbol = %(symbol)s and e.event_time < %(before)s and e.kind in ('quote', 'trade')
+and not exists (select from ops.loads as l where l.load_id = e.load_id and l.state <> 'transformed')
 """
+_EVENTS: Final = f"""
+delete from raw.market_events as e
+where {_MAY_GO} and e.event_time <= coalesce(
+    (select e.event_time from raw.market_events as e where {_MAY_GO}
+     order by e.event_time offset %(most)s - 1 limit 1),
+    'infinity')
+"""  # noqa: S608
+# The partitions, or chunks, that lie wholly before a time.
+_PARTS: Final[Mapping[str, LiteralString]] = {
+    "native": """
+select part::text, from_at, until_at from ops.partitions
+where parent = 'raw.market_events'::regclass and until_at <= %s order by from_at
+""",
+    "timescale": """
+select format('%%I.%%I', chunk_schema, chunk_name), range_start, range_end from timescaledb_information.chunks
+where hypertable_schema = 'raw' and hypertable_name = 'market_events' and range_end <= %s order by range_start
+""",
+}
 _SYMBOLS: Final = """
 with recursive known as (
     (select symbol from raw.market_events order by symbol limit 1)
@@ -112,8 +128,23 @@ def removed_events_before(conn: psycopg.Connection) -> datetime | None:
 
 
 def _remove_events(conn: psycopg.Connection, before: datetime) -> int:
+    gone = _drop_parts(conn, before)
     symbols = [symbol for (symbol,) in conn.execute(_SYMBOLS)]
-    return sum(_in_portions(conn, _EVENTS, {"symbol": symbol, "before": before}) for symbol in symbols)
+    return gone + sum(_in_portions(conn, _EVENTS, {"symbol": symbol, "before": before}) for symbol in symbols)
+
+
+def _drop_parts(conn: psycopg.Connection, before: datetime) -> int:
+    """Drop the partitions (chunks) of before that time in which nothing has to stay; how many rows went with them.
+
+    Where somebody reads the events for longer than 5 s, their rows are deleted one by one instead.
+    """
+    (engine,) = conn.execute("select ops.cuts_by()").fetchone() or ("native",)
+    gone = 0
+    for part in conn.execute(_PARTS[engine], [before]).fetchall():
+        with suppress(psycopg.errors.LockNotAvailable), conn.transaction():
+            row = conn.execute("select ops.drop_events(%s::regclass, %s, %s)", part).fetchone()
+            gone += int((row and row[0]) or 0)
+    return gone
 
 
 def _remove_quarantine(conn: psycopg.Connection, before: datetime) -> int:

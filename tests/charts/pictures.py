@@ -7,7 +7,8 @@ from datetime import UTC, datetime, timedelta
 
 import psycopg
 
-from include.charts.series import Alert, Candle, Series, make_series
+from include.charts.series import Alert, Series, make_series
+from include.warehouse.candles import Candle
 
 DAY = datetime(2026, 3, 2, tzinfo=UTC)  # a Monday
 
@@ -54,9 +55,9 @@ def store(
     for one in candles:
         conn.execute(
             f"insert into marts.candles_{resolution} (symbol, source, candle_start, open, high, low, close, volume, "
-            "vwap, basis, is_final) values (%s, %s, %s, %s, %s, %s, %s, %s, %s, 'bar', %s)",
+            "basis, is_final) values (%s, %s, %s, %s, %s, %s, %s, %s, 'bar', %s)",
             [
-                symbol, one.source, one.candle_start, one.open, one.high, one.low, one.close, one.volume, one.vwap,
+                symbol, one.source, one.candle_start, one.open, one.high, one.low, one.close, one.volume,
                 one.is_final,
             ],
         )  # fmt: skip

@@ -7,8 +7,8 @@ import random
 import pytest
 
 from include.charts.indicators import INDICATORS, LOWER, MEAN, UPPER, look_back, parse_indicators
-from include.charts.series import Candle
 from include.errors import ConfigError
+from include.warehouse.candles import Candle
 from tests.charts.pictures import candle, closes, series
 
 NAN = float("nan")
@@ -43,9 +43,9 @@ def test_the_mean_of_the_band_is_not_drawn_twice() -> None:
     assert list(series(closes([1]), indicators=["sma", "bollinger"]).lines) == ["SMA 5", "SMA 20", UPPER, LOWER]
 
 
-def test_ema_goes_two_thirteenths_of_the_way_to_each_close() -> None:
+def test_ema_begins_with_a_mean_and_goes_two_thirteenths_of_the_way_to_each_close() -> None:
     found = line(closes([0] * 11 + [13, 13]), "ema", "EMA 12")
-    assert same(found, [NAN] * 11 + [2, round(2 + 11 * 2 / 13, 4)])
+    assert same(found, [NAN] * 11 + [round(13 / 12, 4), round(13 / 12 + (13 - 13 / 12) * 2 / 13, 4)])
 
 
 def test_vwap_weighs_by_volume_and_begins_anew_at_midnight() -> None:
@@ -54,7 +54,7 @@ def test_vwap_weighs_by_volume_and_begins_anew_at_midnight() -> None:
         candle("+1 00:00", "10", 1),
         candle("+1 00:01", "18 24 18 18", 3),  # (24 + 18 + 18) / 3 = 20, so (10 + 60) / 4
         candle("+1 00:02", "99", None),
-        candle("+1 00:03", "20", 4)._replace(vwap=22.5),  # its own is nearer than the mean of three: (70 + 90) / 8
+        candle("+1 00:03", "22.5", 4),  # (70 + 90) / 8
     ]
     assert same(line(candles, "vwap", "VWAP"), [100, 10, 17.5, 17.5, 20])
 

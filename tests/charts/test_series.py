@@ -9,9 +9,10 @@ import psycopg
 import pytest
 
 from include.charts import series as reading
-from include.charts.series import Alert, NoCandlesError, Request, Series, read, resolutions
+from include.charts.series import Alert, Request, Series, read
 from include.errors import ConfigError
 from include.settings import Settings
+from include.warehouse.candles import NoCandlesError, resolutions
 from include.warehouse.db import connect
 from tests.charts.pictures import alert, at, candle, closes, store
 
@@ -46,7 +47,7 @@ def test_numbers_currency_and_what_is_not_known(conn: psycopg.Connection, analys
     found = read(analyst, Request("BTC-USD"))
     row = found.candles.iloc[0]
     assert (row.open, row.high, row.low, row.close) == (2, 4, 1, 3)
-    assert math.isnan(row.volume) and math.isnan(row.vwap)
+    assert math.isnan(row.volume)
     assert found.currency == "USD"
     assert found.title == "BTC-USD 1m · coinbase · 2026-03-02 10:00 to 10:01 UTC"
 
@@ -99,6 +100,27 @@ def test_the_first_value_shown_looks_back_on_what_is_not(conn: psycopg.Connectio
     whole = read(analyst, Request("BTC-USD", candles=30, indicators=("sma", "ema"))).lines
     assert whole["SMA 20"].isna().tolist() == [True] * 19 + [False] * 11  # nothing is made up where history begins
     assert lines["EMA 26"].tolist() == whole["EMA 26"].tolist()[-5:]
+
+
+def test_lines_are_those_of_the_marts_where_they_are_of_these_candles(
+    conn: psycopg.Connection, analyst: psycopg.Connection
+) -> None:
+    store(conn, closes([1, 2, 3], "10:00", minutes=5), resolution="5m")
+
+    def lines(**asked: object) -> dict[str, list[float]]:
+        request = Request("BTC-USD", "5m", indicators=("sma", "bollinger", "vwap"), candles=2, **asked)  # type: ignore[arg-type]
+        return {name: line.dropna().tolist() for name, line in read(analyst, request).lines.items()}
+
+    conn.execute(
+        "insert into marts.indicators_5m (symbol, candle_start, source, close, sma_5, vwap_session, bollinger_upper) "
+        "select symbol, candle_start, source, close, 10 * close, 7, null from marts.candles_5m"
+    )
+    told = {"SMA 5": [20.0, 30.0], "SMA 20": [], "Bollinger +2σ": [], "Bollinger -2σ": [], "VWAP": [7.0, 7.0]}
+    computed: dict[str, list[float]] = {name: [] for name in told}
+    assert lines() == told
+    assert lines(source="simulator") == computed
+    conn.execute("update marts.indicators_5m set close = 4 where close = 3")  # the candle was made anew meanwhile
+    assert lines() == computed
 
 
 def test_vwap_counts_from_midnight_on(conn: psycopg.Connection, analyst: psycopg.Connection) -> None:

@@ -14,6 +14,7 @@ import pytest
 
 from include.settings import Settings
 from tests.gaps.pictures import fetched, gaps, listed, search
+from tests.transform.marts import make_room
 
 pytestmark = pytest.mark.data
 
@@ -37,6 +38,7 @@ def candles(conn: psycopg.Connection, path: Path, calendars: dict[str, str], col
     reader = "read_parquet" if path.suffix == ".parquet" else "read_csv"
     query = f"select symbol, epoch_us(ts_utc::timestamptz), {columns} from {reader}(?) order by 1, 2"
     rows = duckdb.connect().execute(query, [str(path)]).fetchall()
+    make_room(conn, "candles_1m", (datetime.fromtimestamp(at / 1e6, UTC) for _, at, *_ in rows))
     with conn.cursor().copy(f"copy marts.candles_1m ({_NAMES}) from stdin") as copy:
         for symbol, at, *prices in rows:
             if symbol in calendars:

@@ -9,6 +9,7 @@ import psycopg
 
 from include.settings import Settings
 from include.warehouse.db import connect
+from tests.transform.marts import make_room
 
 T0 = datetime(2026, 1, 2, 9, 0, tzinfo=UTC)
 
@@ -21,6 +22,7 @@ def put_candles(
     conn: psycopg.Connection, symbol: str, zscores: Sequence[float | None], *, first: int = 0, final: int | None = None
 ) -> None:
     """One candle a minute from minute `first` on; those from minute `final` on are not final yet."""
+    make_room(conn, "indicators_1m", (minute(first + n) for n in range(len(zscores))))
     conn.cursor().executemany(
         """
         insert into marts.indicators_1m (symbol, candle_start, source, close, zscore, is_final)

@@ -187,7 +187,7 @@ def test_each_rule_on_the_batch_rejects(
 
 
 def test_a_row_that_staging_cannot_compute_rejects_its_load_only(any_share: Settings) -> None:
-    with connect(any_share) as conn:  # a normalisation error, as somebody may make it
+    with connect(any_share, role="owner") as conn:  # a normalisation error, as somebody may make it
         conn.execute(
             "create or replace function ops.to_number(value text) returns numeric immutable language sql "
             "as 'select value::numeric'"

@@ -33,11 +33,16 @@ BATCHES = (
     "select detail ->> 'lane', (detail ->> 'loads')::int from ops.outcomes where step = 'transform' and ok "
     "and detail ? 'lane' order by outcome_id"
 )
+ROWS = (
+    "select (detail -> 'rows' ->> 'quotes')::int, (detail -> 'rows' ->> 'indicators_1m')::int, "
+    "(detail -> 'rows' ->> 'indicators_1h')::int from ops.outcomes where step = 'transform' and ok "
+    "and detail ? 'lane' order by outcome_id"
+)
 QUEUE = "select symbol, lane, from_candle, until_candle from ops.detect_queue"
 
 BREAK = """
-create or replace function public.broken() returns trigger language plpgsql as $$begin raise 'no room'; end$$;
-create trigger broken before insert or delete on marts.candles_5m execute function public.broken()
+create or replace function marts.broken() returns trigger language plpgsql as $$begin raise 'no room'; end$$;
+create trigger broken before insert or delete on marts.candles_5m execute function marts.broken()
 """
 
 
@@ -106,6 +111,7 @@ def test_a_live_batch_ends_the_run_so_that_detection_has_it(marts_settings: Sett
         assert str(report).endswith("1 candles of 1 symbols, more loads wait")
         assert rows(conn, "select symbol, lane from ops.detect_queue") == [("BTC-USD", "live")]
         assert (transform(marts_settings).slices, rows(conn, BATCHES)) == (1, [("live", 1), ("history", 1)])
+        assert rows(conn, ROWS) == [(1, 1, 1), (30, 30, 1)]
         assert rows(conn, "select symbol, lane from ops.detect_queue order by 1") == [
             ("AAPL", "history"),
             ("BTC-USD", "live"),

@@ -38,7 +38,7 @@ def notes(settings: Settings, kind: str) -> int:
 
 def in_another_database(settings: Settings, make_settings: Callable[..., Settings]) -> Settings:
     other = make_settings()
-    return settings.model_copy(update={"warehouse_dsn": other.warehouse_dsn})
+    return settings.model_copy(update={"owner_dsn": other.owner_dsn, "warehouse_dsn": other.warehouse_dsn})
 
 
 def test_alerts_that_were_sent_are_noted_as_they_go_out_and_come_back_as_sent(

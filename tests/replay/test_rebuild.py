@@ -62,9 +62,8 @@ class Lived:
         name = f"again_{uuid.uuid4().hex[:8]}"
         make_warehouse(self.servers, name, template=template)
         other = warehouse_settings(self.servers, name)
-        return self.settings.model_copy(
-            update={"warehouse_dsn": other.warehouse_dsn, "analyst_dsn": other.analyst_dsn, "home": other.home}
-        )
+        dsns = {name: getattr(other, name) for name in ("owner_dsn", "warehouse_dsn", "analyst_dsn")}
+        return self.settings.model_copy(update={**dsns, "home": other.home})
 
     def lost(self) -> Settings:
         """The database is gone; an empty one was made in its place."""

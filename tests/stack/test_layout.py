@@ -1,6 +1,8 @@
 """Where the stack keeps its things, and who can read them."""
 
+import json
 import stat
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -39,6 +41,16 @@ def test_secrets_are_made_once_and_stay_the_same(tmp_path: Path) -> None:
     assert load_secrets(layout) == first
     assert mode(layout.secrets) == 0o600
     assert load_secrets(Layout(_made(tmp_path / "other"))) != first
+
+
+def test_secrets_of_before_there_was_an_owner_get_its_password_and_keep_theirs(tmp_path: Path) -> None:
+    layout = Layout(tmp_path)
+    old = asdict(load_secrets(layout))
+    del old["postgres"]["owner"]
+    layout.secrets.write_text(json.dumps(old))
+    found = load_secrets(layout)
+    assert found.postgres.owner and found.postgres.analyst == old["postgres"]["analyst"]
+    assert load_secrets(layout) == found and mode(layout.secrets) == 0o600
 
 
 @pytest.mark.parametrize("damage", ["", "{}", '{"postgres": {"airflow": "x"}}', "not json"])

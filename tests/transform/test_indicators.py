@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 
+from include.events import Event
 from include.settings import Settings
 from include.warehouse.db import connect
 from tests.transform.events import DAY, accept, at, bar, event, quote
@@ -72,6 +73,44 @@ def test_change_of_quotes_is_against_the_vendors_previous_close(marts_settings: 
         accept(conn, [quote("AAPL", "10:00", 10, previous_close=8), quote("AAPL", "10:01", 10)])
         build(marts_settings)
         assert rows(conn, INDICATORS.format("previous_close, change_percent")) == [(8, 25), (None, None)]
+
+
+def test_what_counts_since_the_session_began_does_so_whatever_build_a_candle_came_in(marts_settings: Settings) -> None:
+    counted = """
+        select to_char(candle_start, 'DD HH24:MI'), to_char(session_start, 'DD HH24:MI'), obv::int, running_high::int
+        from marts.indicators_1m where symbol = '{}' order by candle_start
+    """
+    with connect(marts_settings) as conn:
+        # the search for gaps knows when currencies rest; their days are those of UTC all the same
+        conn.execute(
+            "insert into ops.instruments values ('EUR-USD', 'forex', 'USD', 'FX', 'replay'); "
+            "insert into ops.instrument_sources values ('EUR-USD', 'replay', 1); "
+            "insert into ops.sessions values ('FX', '2026-03-03', '2026-03-02T22:00Z', '2026-03-03T22:00Z')"
+        )
+        accept(conn, [bar("AAPL", "20:59", (12,) * 4, 1), bar("EUR-USD", "21:59", (2,) * 4, 1)])
+        build(marts_settings)
+        accept(conn, [bar("AAPL", "21:01", (10,) * 4, 1), bar("EUR-USD", "22:01", (1,) * 4, 1)])
+        build(marts_settings)
+        accept(conn, [bar("AAPL", "23:59", (11,) * 4, 1), minute_of_tomorrow("AAPL"), minute_of_tomorrow("EUR-USD")])
+        build(marts_settings)
+        assert rows(conn, counted.format("AAPL")) == [
+            ("02 20:59", "02 14:30", 0, 12),  # XNYS is open from 14:30 to 21:00
+            ("02 21:01", "02 14:30", -1, 12),
+            ("02 23:59", "02 14:30", 0, 12),
+            ("03 00:00", "03 00:00", 0, 9),
+        ]
+        assert rows(conn, counted.format("EUR-USD")) == [
+            ("02 21:59", "02 00:00", 0, 2),
+            ("02 22:01", "02 00:00", -1, 2),
+            ("03 00:00", "03 00:00", 0, 9),
+        ]
+
+
+def minute_of_tomorrow(symbol: str) -> Event:
+    """At midnight, all its prices 9."""
+    return event("bar", symbol, DAY + timedelta(days=1), {
+        "resolution": "1m", **dict.fromkeys(("open", "high", "low", "close"), 9), "volume": 1,
+    })  # fmt: skip
 
 
 def test_the_latest_quote_of_each_symbol_and_its_age(marts_settings: Settings) -> None:

@@ -14,7 +14,7 @@ from include.settings import Settings
 from include.transform.runner import build_changed
 from include.warehouse.db import connect
 from tests.transform.events import DAY, accept, event
-from tests.transform.marts import build, rebuild, snapshot
+from tests.transform.marts import build, rebuild, snapshot, unlike_their_minutes
 
 MIDNIGHT = DAY + timedelta(days=1)
 LOADS = 4
@@ -73,7 +73,7 @@ def deliveries(draw: st.DrawFn) -> list[tuple[list[Event], datetime, bool]]:
 
 
 @settings(
-    max_examples=4, deadline=None, derandomize=True, phases=[Phase.explicit, Phase.generate],
+    max_examples=3, deadline=None, derandomize=True, phases=[Phase.explicit, Phase.generate],
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
 )  # fmt: skip
 @given(delivered=deliveries())
@@ -88,7 +88,8 @@ def test_any_delivery_ends_in_the_marts_of_a_full_refresh(
             accept(conn, load, dict.fromkeys(("simulator", "replay"), until))
             (build if survived else build_changed)(marts_settings)  # a run that died leaves its batch behind
         piecewise = snapshot(conn)
-        assert piecewise["candles_1m"], "nothing was built"
+        assert piecewise["candles_1h"], "nothing was built"
+        assert unlike_their_minutes(conn) == []
         rebuild(marts_settings)
         assert snapshot(conn) == piecewise, "built anew from the same raw events"
         forget(conn)
@@ -104,7 +105,7 @@ def days_of_history(draw: st.DrawFn) -> list[list[Event]]:
     days = []
     for number in range(6):
         length = draw(st.sampled_from([0, 2, 13, 30]))
-        start = DAY + timedelta(days=number, hours=draw(st.sampled_from([0, 12])))
+        start = DAY + timedelta(days=number, hours=draw(st.sampled_from([0, 14])))  # from 14:30 on XNYS is open
         minutes = sorted(chance.sample(range(45), length)) if draw(st.booleans()) else list(range(length))
         days.append([
             event("bar", symbol, start + timedelta(minutes=minute), {"resolution": "1m", "volume": 10,
@@ -123,7 +124,7 @@ def days_of_history(draw: st.DrawFn) -> list[list[Event]]:
 
 
 @settings(
-    max_examples=4, deadline=None, derandomize=True, phases=[Phase.explicit, Phase.generate],
+    max_examples=3, deadline=None, derandomize=True, phases=[Phase.explicit, Phase.generate],
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )  # fmt: skip
 @given(loads=days_of_history())
@@ -136,6 +137,7 @@ def test_days_below_between_and_above_what_is_there_end_in_the_marts_of_a_full_r
             accept(conn, load, {"replay": DAY + timedelta(days=9)})
             build(marts_settings)
         piecewise = snapshot(conn)
+        assert unlike_their_minutes(conn) == []
         rebuild(marts_settings)
         assert snapshot(conn) == piecewise
 
@@ -147,5 +149,7 @@ def by_time(one: Event) -> tuple[Any, ...]:
 def forget(conn: Any) -> None:
     conn.execute(
         "truncate raw.market_events, ops.loads, ops.transform_batch, ops.watermarks, ops.transform_watermarks, "
-        "ops.detect_queue, marts.quotes, marts.trades, marts.candles_1m, marts.candles_5m, marts.indicators_1m"
+        "ops.detect_queue, marts.quotes, marts.trades, marts.candles_1m, marts.candles_5m, marts.candles_15m, "
+        "marts.candles_1h, marts.candles_1d, marts.indicators_1m, marts.indicators_5m, marts.indicators_15m, "
+        "marts.indicators_1h, marts.indicators_1d"
     )

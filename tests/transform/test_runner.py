@@ -17,7 +17,8 @@ from tests.transform.events import accept, quote
 from tests.transform.marts import TABLES, build, rows, snapshot
 
 TABLE_MODELS = [
-    "candles_1m", "candles_5m", "indicators_1m", "int_changed_ranges", "quotes", "source_divergence", "trades",
+    "candles_15m", "candles_1d", "candles_1h", "candles_1m", "candles_5m", "indicators_1m", "int_changed_ranges",
+    "quotes", "source_divergence", "trades",
 ]  # fmt: skip
 
 

@@ -125,5 +125,5 @@ def test_a_minute_tests_what_changed_and_build_all_whole_tables(marts_settings: 
         conn.execute("update marts.candles_5m set low = 20")
         accept(conn, [quote("AAPL", "11:01", 10)])
         transform(marts_settings)  # does not look at 10:00
-        with pytest.raises(TransformError, match=r"(?s)candles_5m_are_sound.*five_minutes_hold_their_minutes"):
+        with pytest.raises(TransformError, match=r"(?s)candles_5m_are_sound.*candles_hold_their_parts"):
             build_all(marts_settings)

@@ -7,12 +7,10 @@ from collections.abc import Callable
 import psycopg
 import pytest
 
-from include.errors import TransformError
 from include.settings import Settings
-from include.transform.instruments import OUTDATED, remember
 from include.warehouse.db import connect
 from include.warehouse.migrate import migrate
-from tests.transform.events import accept, at, close, event
+from tests.transform.events import accept, at, close, event, quote, trade
 from tests.transform.marts import build, rows
 
 # One accepted quote in a warehouse of version 0001, and the marts as dbt had made them, with one final candle in them.
@@ -101,14 +99,6 @@ def test_what_a_build_that_died_before_the_upgrade_had_found_is_made_after_it(ol
         )
         migrate(old)
         accept(conn, [])
-        with pytest.raises(TransformError, match="indicators_1m"):  # not outdated, and yet of other columns
-            remember(conn, "indicators", "current")
-            remember(conn, "divergence", str(old.divergence_basis_points))
-            build(old)
-        assert rows(conn, "select symbol, candle_start from intermediate.int_changed_minutes") == [
-            ("AAPL", at("10:00"))
-        ]
-        remember(conn, "indicators", OUTDATED)
         build(old)
         assert rows(conn, "select is_final from marts.indicators_1m") == [(True,)]
         assert rows(conn, "select table_name, table_type from information_schema.tables where table_schema = "
@@ -116,3 +106,37 @@ def test_what_a_build_that_died_before_the_upgrade_had_found_is_made_after_it(ol
             ("int_changed_minutes", "VIEW"), ("int_changed_ranges", "BASE TABLE"), ("int_changed_spans", "VIEW"),
         ]  # fmt: skip
         assert rows(conn, "select * from intermediate.int_changed_minutes") == []
+
+
+def test_indicators_that_are_new_are_there_for_the_candles_of_before(marts_settings: Settings) -> None:
+    with connect(marts_settings) as conn:
+        accept(conn, [quote("AAPL", "15:00", 10), quote("AAPL", "15:01", 12)])
+        build(marts_settings)
+        conn.execute(  # as an older version made them
+            "drop table marts.indicators_15m, marts.indicators_1h, marts.indicators_1d cascade; "
+            "alter table marts.indicators_1m drop column ema_12 cascade, drop column true_range cascade; "
+            "update ops.built_from set hash = 'an older one' where name = 'dbt'"
+        )
+        accept(conn, [quote("AAPL", "15:02", 15)])
+        build(marts_settings)
+        assert rows(conn, "select true_range::int from marts.indicators_1m order by candle_start") == [
+            (None,), (2,), (3,),
+        ]  # fmt: skip
+        assert rows(conn, "select close::int from marts.indicators_1h") == [(15,)]
+
+
+def test_candles_of_before_get_what_a_longer_vwap_is_weighted_by(marts_settings: Settings) -> None:
+    with connect(marts_settings) as conn:
+        accept(conn, [trade("AAPL", "15:00", 10, 2, "1"), quote("AAPL", "15:01", 20, source="replay")])
+        build(marts_settings)
+        conn.execute(  # as they were made before there were longer ones
+            "drop table marts.candles_1d, marts.candles_1h, marts.candles_15m cascade; "
+            "alter table marts.candles_5m drop column priced_volume cascade; delete from ops.sessions; "
+            "update ops.built_from set hash = 'an older one' where name = 'dbt'"
+        )
+        accept(conn, [trade("AAPL", "15:02", 13, 1, "2")])
+        build(marts_settings)
+        for name in ("5m", "15m", "1h", "1d"):
+            assert rows(
+                conn, f"select high::int, volume::int, vwap::int, priced_volume::int from marts.candles_{name}"
+            ) == [(20, 3, 11, 3)]

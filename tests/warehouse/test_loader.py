@@ -180,7 +180,7 @@ def test_numbers_come_through_as_sent_within_64_bits(settings: Settings) -> None
 
 
 def test_a_row_that_postgres_refuses_is_found_among_the_others(settings: Settings) -> None:
-    with connect(settings) as conn:
+    with connect(settings, role="owner") as conn:
         conn.execute("alter table raw.landed_events add constraint no_poison check (symbol not like 'POISON%')")
     symbols = ["A", "B", "POISON1", "C", "D", "POISON2", "E"]
     loaded = store(settings, *[line(symbol) for symbol in symbols])
@@ -194,7 +194,7 @@ def test_a_row_that_postgres_refuses_is_found_among_the_others(settings: Setting
 
 
 def test_trouble_of_the_server_is_no_fault_of_the_rows(settings: Settings) -> None:
-    with connect(settings) as conn:
+    with connect(settings, role="owner") as conn:
         conn.execute("alter table raw.landed_events rename to elsewhere")
     with pytest.raises(psycopg.errors.UndefinedTable):
         store(settings, line())
@@ -246,7 +246,7 @@ def test_what_events_say_about_completeness_is_told_with_the_last_arrival_that_s
 
 def test_a_large_object_is_loaded_chunk_by_chunk(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loader, "_CHUNK", 3)
-    with connect(settings) as conn:
+    with connect(settings, role="owner") as conn:
         conn.execute("alter table raw.landed_events add constraint no_poison check (symbol <> 'POISON')")
     loaded = store(settings, line("A"), line("B"), b"bad", line("POISON"), line("C"), line("D"), line("E"), line("F"))
     assert (loaded.events, loaded.quarantined) == (6, 2)

@@ -28,6 +28,7 @@ def event(conn: psycopg.Connection, kind: str, days_old: float, *, state: str = 
         [state],
     ).fetchone()
     assert load is not None
+    conn.execute("select ops.make_event_partitions(array[%s])", [NOW - timedelta(days=days_old)])
     conn.execute(
         "insert into raw.market_events (source, kind, symbol, event_time, payload_hash, payload, received_at, load_id) "
         "values ('binance', %s, 'BTC-USD', %s, gen_random_uuid(), '{}', %s, %s)",
@@ -133,3 +134,25 @@ def test_large_tables_go_in_portions(conn: psycopg.Connection, monkeypatch: pyte
         event(conn, "quote", 40)
 
     assert remove_old(conn, Keep(events=30), NOW) == {"events": 5}
+
+
+def test_a_partition_goes_as_a_whole_where_nothing_in_it_has_to_stay(conn: psycopg.Connection) -> None:
+    conn.execute("update ops.partitioning set months = 1")
+    for kind, days in (("trade", 500), ("quote", 510), ("bar", 540), ("trade", 541), ("trade", 40)):
+        event(conn, kind, days)
+    parts = "select distinct to_char(from_at, 'YYYY-MM') from ops.partitions where from_at < '2026-01-01Z' order by 1"
+    assert [month for (month,) in conn.execute(parts)] == ["2024-10", "2024-11"]
+
+    assert remove_old(conn, Keep(events=100), NOW) == {"events": 3}
+
+    assert [month for (month,) in conn.execute(parts)] == ["2024-10"], "where a bar is"
+    assert left(conn) == [("bar", 540), ("trade", 40)]
+
+
+def test_while_somebody_reads_the_events_their_rows_go_one_by_one(conn: psycopg.Connection, settings: Settings) -> None:
+    event(conn, "trade", 500)
+    with connect(settings, role="owner") as owner, connect(settings) as reader, reader.transaction():
+        owner.execute("alter function ops.drop_events set lock_timeout = '50ms'")
+        reader.execute("select count(*) from raw.market_events")
+        assert remove_old(conn, Keep(events=30), NOW) == {"events": 1}
+    assert left(conn) == []

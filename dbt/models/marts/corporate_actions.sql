@@ -9,7 +9,7 @@ events as (
 ),
 
 -- of two revisions the later one
-latest as (
+of_sources as (
 
     select distinct on (symbol, event_time, source, vendor_id)
         source,
@@ -25,6 +25,28 @@ latest as (
     from events
     order by symbol asc, event_time asc, source asc, vendor_id asc, received_at desc, payload_hash desc
 
+),
+
+-- what a person lists is in no source
+listed as (
+
+    select actions.*
+    from {{ ref('stg_ops__listed_action') }} as actions
+    inner join {{ ref('instruments') }} as instruments on actions.symbol = instruments.symbol
+
 )
 
-select * from latest
+select * from of_sources
+union all
+select
+    source,
+    symbol,
+    ex_date,
+    action,
+    trim_scale(ratio) as ratio,
+    trim_scale(amount) as amount,
+    currency,
+    ex_date::timestamp at time zone 'UTC' as event_time,
+    action as vendor_id,
+    null as received_at
+from listed

@@ -1,13 +1,13 @@
 {#
-    All that a table must hold: a unique key, required values, a symbol that is an instrument, and rules of its own. Each is a
+    All that a table must hold: a unique key, required values, an `instrument` that is one (unless that is none), and rules of its own. Each is a
     column named after what is assumed; a failing row shows which one is false.
 
     With `time` the test looks at the rows in the ranges that the batch changed (the candles of `minutes` minutes; with `spans`
     the spans of each symbol's series), unless the variable `check` is `all`.
 #}
-{% test sound(model, key, required, rules={}, time=none, minutes=1, spans=false) %}
+{% test sound(model, key, required, rules={}, time=none, minutes=1, spans=false, instrument='symbol') %}
 
-{%- set assumed = ['required_values_are_there', 'symbol_is_an_instrument'] + (rules | list) %}
+{%- set assumed = ['required_values_are_there'] + (['symbol_is_an_instrument'] if instrument else []) + (rules | list) %}
 
 with
 
@@ -53,8 +53,11 @@ judged as (
     select
         {{ key | join(', ') }},
         true as key_is_unique,
-        num_nulls({{ (key + required) | join(', ') }}) = 0 as required_values_are_there,
-        symbol in (select instruments.symbol from {{ ref('instruments') }} as instruments) as symbol_is_an_instrument
+        num_nulls({{ (key + required) | join(', ') }}) = 0 as required_values_are_there
+        {%- if instrument %},
+        {{ instrument }} in (select instruments.symbol from {{ ref('instruments') }} as instruments)
+            as symbol_is_an_instrument
+        {%- endif %}
         {%- for name, rule in rules.items() %},
         coalesce({{ rule }}, true) as {{ name }}
         {%- endfor %}

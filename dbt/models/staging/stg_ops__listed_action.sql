@@ -1,0 +1,9 @@
+select
+    'file' as source,
+    symbol,
+    ex_date,
+    action,
+    ratio,
+    amount,
+    currency
+from {{ source('ops', 'listed_actions') }}

@@ -1,0 +1,6 @@
+select
+    portfolio,
+    symbol,
+    quantity,
+    cost
+from {{ source('ops', 'portfolio_positions') }}

@@ -1,0 +1,4 @@
+select
+    source,
+    complete_until
+from {{ source('ops', 'watermarks') }}

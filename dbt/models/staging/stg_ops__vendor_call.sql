@@ -1,0 +1,6 @@
+select
+    vendor as source,
+    span,
+    starts_at,
+    calls
+from {{ source('ops', 'vendor_calls') }}

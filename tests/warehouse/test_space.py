@@ -1,0 +1,44 @@
+"""What the tables take: partitions are counted with their table."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from include.cli import app
+from include.settings import Settings
+from include.warehouse.db import connect
+from include.warehouse.space import read_space
+
+pytestmark = pytest.mark.stack
+EVENTS = """
+insert into raw.market_events (source, kind, symbol, event_time, payload_hash, payload, received_at, load_id)
+select 'binance', 'trade', 'BTC-USD', '2025-12-31T23:50Z'::timestamptz + n * interval '1 second', gen_random_uuid(),
+       '{}', '2026-03-02Z', 1
+from generate_series(1, 2000) as n
+"""
+
+
+def test_a_table_takes_what_its_partitions_take(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    with connect(settings) as conn:
+        conn.execute("select ops.make_event_partitions('{2025-12-31Z}')")
+        conn.execute(EVENTS)
+        conn.execute("select ops.refresh_statistics('raw.market_events')")
+        (count, size) = conn.execute(
+            "select count(*), sum(pg_total_relation_size(part)) from ops.partitions "
+            "where parent = 'raw.market_events'::regclass"
+        ).fetchone() or (0, 0)
+        found = {one.name: one for one in read_space(conn)}
+    events = found["raw.market_events"]
+    assert (events.rows, events.parts, events.total_bytes) == (2000, count, size)
+    assert events.table_bytes > 100_000 and events.index_bytes > 100_000
+    assert found["ops.loads"].parts == 0 and not any(name.startswith("parts.") for name in found)
+
+    monkeypatch.setattr("include.settings.load_settings", lambda: settings)
+    screen = CliRunner().invoke(app, ["space"])
+    assert "raw.market_events" in screen.output and "a million events take" in screen.output
+    told = json.loads(CliRunner().invoke(app, ["space", "--json"]).output)
+    assert told["tables"][0]["name"] == "raw.market_events"
+    assert told["per_million_events"] == round(sum(one.total_bytes for one in found.values()) / 2000 * 1_000_000)
