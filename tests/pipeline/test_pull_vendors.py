@@ -240,7 +240,7 @@ def test_a_warehouse_that_goes_away_ends_the_pull(given: Callable[..., Settings]
         with connect(settings) as conn:
             conn.execute(
                 "select pg_terminate_backend(pid) from pg_stat_activity "
-                "where pid <> pg_backend_pid() and datname = current_database()"
+                "where pid <> pg_backend_pid() and datname = current_database() and usename = current_user"
             )
         return True
 
