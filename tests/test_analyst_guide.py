@@ -8,10 +8,12 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import psycopg
 import pytest
 
+from include.commands.bench_sql import measure
 from include.commands.sql import Format, show
 from include.events import Window
 from include.pipeline.backfill import backfill
@@ -19,6 +21,7 @@ from include.pipeline.cycle import process
 from include.pipeline.gaps import find_gaps
 from include.queries import QUERIES
 from include.settings import ROOT, Settings
+from include.warehouse.db import connect
 
 pytestmark = pytest.mark.stack
 
@@ -51,8 +54,8 @@ def chapter(printed: dict[str, str]) -> Iterator[str]:
         yield "```\n" + "\n".join(line.rstrip() for line in shown) + "\n```\n"
 
 
-def test_the_guide_shows_each_query_and_what_it_prints(
-    lived: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_the_guide_shows_what_each_query_prints_and_duckdb_gives_as_many_rows(
+    lived: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     assert lived.analyst_dsn is not None
     monkeypatch.setenv("COLUMNS", "120")
@@ -68,3 +71,11 @@ def test_the_guide_shows_each_query_and_what_it_prints(
         GUIDE.write_text(head + expected)
         said = expected.removeprefix(CHAPTER)
     assert CHAPTER + said == expected
+
+    with connect(lived, role="owner") as conn:
+        conn.execute("delete from marts.gaps")  # a mart may be empty
+    waits, sizes, parquet = measure(lived, tmp_path / "parquet", 2)
+    assert {name: one.rows for name, one in waits.items() if not one.rows} == {"gaps": 0}
+    assert min(one.duckdb_p95 for one in waits.values()) > 0
+    assert sizes["candles_1m"].rows == 2 * 1440 + 1440 - 150 + 2 * 390
+    assert 0 < parquet < 10

@@ -13,6 +13,7 @@ import typer
 
 from include.commands.bench_backfill import bring_in, vendor
 from include.commands.bench_home import home_of_its_own, tell
+from include.commands.bench_memory import Memory
 from include.errors import QuantStreamError
 from include.events import Window
 from include.queries import QUERIES
@@ -26,7 +27,7 @@ from pg_class as c inner join pg_attribute as a on a.attrelid = c.oid and a.attn
 where c.relnamespace = 'marts'::regnamespace and c.relkind in ('r', 'p', 'v') and c.relname = any(%s)
 group by c.relname order by 1
 """
-_DUCKDB_TYPES: Final = {"numeric": "double", "double precision": "double", "text": "varchar"}
+_DUCKDB_TYPES: Final = {"numeric": "double", "double precision": "double", "text": "varchar", "jsonb": "json"}
 _MIB: Final = 2**20
 _TABLES: Final = 12  # the largest
 
@@ -53,10 +54,13 @@ class Size:
 
 @dataclass(frozen=True, slots=True)
 class SqlBench:
-    """Result of `bench sql`. `seconds` is how long it took to bring `events` into the marts."""
+    """Result of `bench sql`. `seconds` is how long it took to bring `events` into the marts, `peak_mib` the most memory
+    that this took in Python, `peak_database_mib` in Postgres."""
 
     events: int
     seconds: float
+    peak_mib: int
+    peak_database_mib: int
     queries: dict[str, Waits]
     sizes: dict[str, Size]
     parquet_mib: float
@@ -83,15 +87,20 @@ def sql(
     console = Console(stderr=True)
     with home_of_its_own(console, keep=keep) as home:
         settings = up(load_settings(home=home, sources="simulator"), console, airflow=False).settings
-        seconds = _fill(settings, events, jobs, console)
-        result = measure(settings, home / "parquet", runs, events=events, seconds=seconds)
+        with Memory(home) as memory:
+            seconds = _fill(settings, events, jobs, console)
+        queries, sizes, parquet = measure(settings, home / "parquet", runs)
+        result = SqlBench(events, seconds, memory.peak_mib, memory.peak_database_mib, queries, sizes, parquet)
     tell(result, _table, as_json=as_json)
 
 
 def _fill(settings: Settings, events: int, jobs: int, console: Any) -> float:
-    """Ten days of trades of all instruments that Binance has, up to the last midnight; the seconds that it took."""
+    """Ten days of trades of all instruments that Binance has, up to the last midnight; the seconds that it took.
+
+    And ten live minutes of the simulator, without which nothing would have a newest quote, and no gap.
+    """
     from include.instruments import known_instruments
-    from include.pipeline.cycle import process
+    from include.pipeline.cycle import catch_up, process
     from include.pipeline.gaps import find_gaps
     from include.warehouse.db import connect
 
@@ -108,14 +117,15 @@ def _fill(settings: Settings, events: int, jobs: int, console: Any) -> float:
         bring_in(used, "trade", windows, jobs, console)
         seconds = perf_counter() - began
         process(used, only=("transform", "detect", "notify"))
-        find_gaps(used)
+    catch_up(settings, minutes=10, until=datetime.now(UTC))
+    find_gaps(settings)
     with connect(settings) as conn:
         conn.execute("vacuum analyze")  # as autovacuum has done it a minute later
     return round(seconds, 1)
 
 
-def measure(settings: Settings, folder: Path, runs: int, *, events: int, seconds: float) -> SqlBench:
-    """Run every query so often in Postgres and in DuckDB.
+def measure(settings: Settings, folder: Path, runs: int) -> tuple[dict[str, Waits], dict[str, Size], float]:
+    """Run every query so often in Postgres and in DuckDB; also the sizes of the largest tables, and MiB of the Parquet.
 
     Raises QuantStreamError if the two give different numbers of rows.
     """
@@ -135,6 +145,7 @@ def measure(settings: Settings, folder: Path, runs: int, *, events: int, seconds
             _as_parquet(conn, duck, mart, columns, folder / f"{mart}.parquet")
         queries = {}
         with connect(settings, role="analyst") as analyst:
+            analyst.execute("set search_path = marts")
             for name, query in QUERIES.items():
                 ours, theirs = _times(analyst, query.sql, runs), _times(duck, query.sql, runs)
                 if ours[0] != theirs[0]:
@@ -143,7 +154,7 @@ def measure(settings: Settings, folder: Path, runs: int, *, events: int, seconds
                     )
                 queries[name] = Waits(*ours, *theirs[1:])
     parquet = sum(file.stat().st_size for file in folder.glob("*.parquet")) / _MIB
-    return SqlBench(events, seconds, queries, sizes, round(parquet, 1))
+    return queries, sizes, round(parquet, 1)
 
 
 def _words() -> set[str]:
@@ -159,7 +170,11 @@ def _as_parquet(conn: Any, duck: Any, mart: str, columns: dict[str, str], file: 
     with lines.open("wb") as out, conn.cursor() as cursor, cursor.copy(query) as rows:
         out.writelines(rows)
     types = {name: _DUCKDB_TYPES.get(kind, kind) for name, kind in columns.items()}
-    duck.read_csv(str(lines), header=False, columns=types).write_parquet(str(file), compression="zstd")
+    # nothing is guessed: a mart may be empty, or have one word in all its rows
+    given = duck.read_csv(
+        str(lines), header=False, columns=types, auto_detect=False, delimiter=",", quotechar='"', escapechar='"'
+    )
+    given.write_parquet(str(file), compression="zstd")
     lines.unlink()
     duck.read_parquet(str(file)).create_view(mart)
 
@@ -181,7 +196,10 @@ def _table(result: SqlBench) -> Any:
     from rich.console import Group
     from rich.table import Table
 
-    queries = Table(title=f"{result.events:,} trades in the warehouse, brought in in {result.seconds:,.0f} s; warm, ms")
+    queries = Table(
+        title=f"{result.events:,} trades in the warehouse, brought in in {result.seconds:,.0f} s, at most "
+        f"{result.peak_mib:,} MiB of Python and {result.peak_database_mib:,} MiB of Postgres; warm, ms"
+    )
     for name in ("query", "rows", "p50", "p95", "DuckDB p50", "DuckDB p95"):
         queries.add_column(name, justify="left" if name == "query" else "right")
     for name, one in result.queries.items():
