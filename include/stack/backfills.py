@@ -130,16 +130,19 @@ def active(api: AirflowApi, conn: psycopg.Connection) -> Watched | None:
 
 def progress(api: AirflowApi, conn: psycopg.Connection, watched: Watched) -> Progress:
     """How far it is now."""
-    counts = dict.fromkeys(("success", "failed", "queued", "running"), 0)
+    counts = dict.fromkeys(("success", "failed", "running"), 0)
+    days = len(watched.run_ids)
     if watched.backfill is not None:
+        # runs go on between two questions: asked from the end on, none is counted twice
         for state in counts:
             counts[state] = api.runs(DAG_ID, limit=1, state=state, **_days(watched.backfill))[1]
-    for run_id in watched.run_ids:
-        counts[api.run(DAG_ID, run_id).state] += 1
+        days += api.runs(DAG_ID, limit=1, **_days(watched.backfill))[1]
+    for state in (api.run(DAG_ID, run_id).state for run_id in watched.run_ids):
+        counts[state] = counts.get(state, 0) + 1
     deferred = len(api.runs_with_a_task(DAG_ID, "up_for_reschedule")) if counts["running"] else 0
     row = conn.execute(_LOADED, {"since": watched.since}).fetchone() or (0, 0)
     return Progress(
-        days=sum(counts.values()),
+        days=days,
         done=counts["success"],
         failed=counts["failed"],
         running=counts["running"],

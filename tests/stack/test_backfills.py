@@ -168,6 +168,25 @@ def test_how_far_it_is_down_to_the_marts(conn: psycopg.Connection) -> None:
     assert not now.is_fetched
 
 
+class Moving(Airflow):
+    """All its days go on by one state with every question."""
+
+    def _list(self, query: dict[str, Any]) -> dict[str, Any]:
+        answer = super()._list(query)
+        later = {"queued": "running", "running": "success"}
+        self.days = {day: later.get(state, state) for day, state in self.days.items()}
+        return answer
+
+
+def test_days_that_go_on_while_they_are_counted_are_not_counted_twice(conn: psycopg.Connection) -> None:
+    api = Moving()
+    watched = backfills.start(api, conn, BINANCE, Window(at(1), at(4)), NOW)
+    api.days = {1: "queued", 2: "queued", 3: "queued"}
+    first = backfills.progress(api, conn, watched)
+    assert (first.days, first.done, first.is_fetched) == (3, 0, False)
+    assert backfills.progress(api, conn, watched).is_fetched
+
+
 def test_it_is_complete_when_the_last_load_is_in_the_marts(conn: psycopg.Connection) -> None:
     api = Airflow()
     watched = backfills.start(api, conn, BINANCE, Window(at(9), NOW), NOW)
