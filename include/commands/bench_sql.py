@@ -97,7 +97,7 @@ def sql(
 def _fill(settings: Settings, events: int, jobs: int, console: Any) -> float:
     """Ten days of trades of all instruments that Binance has, up to the last midnight; the seconds that it took.
 
-    And ten live minutes of the simulator, without which nothing would have a newest quote, and no gap.
+    And ten live minutes of the simulator, without which nothing would have a newest quote.
     """
     from include.instruments import known_instruments
     from include.pipeline.cycle import catch_up, process
