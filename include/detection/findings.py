@@ -30,6 +30,7 @@ class Finding:
     `symbol` is the instrument's, or the portfolio's name where `scope` is "portfolio". `candle_start` is UTC.
     `direction` is up, down, BUY or SELL, or "" where there is none. `value` and `threshold` are in the rule's own unit.
     `message` is a sentence for people, without the symbol. `source` is the source that is pointed at, else "".
+    `cooldown_minutes`: a later finding of the same thing, no further away than this, belongs to the same alert.
     `measures` are the numbers behind it with their usual ranges.
     """
 
@@ -44,4 +45,5 @@ class Finding:
     source: str = ""
     scope: Scope = "instrument"
     close: float | None = None
+    cooldown_minutes: int = 15
     measures: tuple[Measure, ...] = ()
