@@ -8,11 +8,12 @@ from typing import Final
 
 import psycopg
 
-# Rows are those that the last statistics counted: nobody waits for a count of millions.
+# Rows are those that the last statistics counted: nobody waits for a count of millions. A table that has none yet
+# (reltuples is -1) has what the server has counted of writes.
 _TABLES: Final = """
 select
     format('%%I.%%I', n.nspname, c.relname) as name,
-    sum(greatest(leaf.reltuples, 0))::bigint,
+    sum(case when leaf.reltuples < 0 then pg_stat_get_live_tuples(leaf.oid) else leaf.reltuples end)::bigint,
     coalesce(sum(pg_table_size(leaf.oid)), 0)::bigint,
     coalesce(sum(pg_indexes_size(leaf.oid)), 0)::bigint,
     count(*) filter (where leaf.relispartition)

@@ -42,3 +42,12 @@ def test_a_table_takes_what_its_partitions_take(settings: Settings, monkeypatch:
     told = json.loads(CliRunner().invoke(app, ["space", "--json"]).output)
     assert told["tables"][0]["name"] == "raw.market_events"
     assert told["per_million_events"] == round(sum(one.total_bytes for one in found.values()) / 2000 * 1_000_000)
+
+
+def test_a_table_without_statistics_has_the_rows_that_were_written(settings: Settings) -> None:
+    with connect(settings) as conn:
+        conn.execute("select ops.make_event_partitions('{2025-12-31Z}')")
+        conn.execute(EVENTS)
+        conn.execute("select pg_stat_force_next_flush()")
+        found = {one.name: one.rows for one in read_space(conn)}
+    assert found["raw.market_events"] == 2000
