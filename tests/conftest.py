@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import shutil
 import socket
@@ -188,6 +189,8 @@ def template_marts(servers: Servers, template_warehouse: str) -> str:
     from include.transform.runner import build_all
 
     build_all(warehouse_settings(servers, name))
+    gc.collect()
+    gc.freeze()  # what is there now (dbt with its project, all tests) is not looked through again and again
     return name
 
 
