@@ -35,12 +35,30 @@ for _name in [name for name in os.environ if name.startswith("QUANTSTREAM_") and
 SHARED_DATA = ROOT.parent / "shared" / "data"
 
 
+# Files of a minute and more, the longest first. Begun last, one of them would leave the other worker without work.
+_LONGEST = (
+    "tests/replay/test_rebuild.py", "tests/pipeline/test_crash_sweep.py", "tests/history/test_overlaps.py",
+    "tests/transform/test_spans.py", "tests/transform/test_order.py", "tests/transform/test_runner.py",
+    "tests/pipeline/test_history_lane.py", "tests/history/test_backfill.py", "tests/history/test_failures.py",
+    "tests/history/test_crash_sweep.py", "tests/replay/test_commands.py", "tests/test_real_input.py",
+    "tests/stack/test_provision.py", "tests/transform/test_upgrade.py", "tests/transform/test_sources.py",
+    "tests/transform/test_step.py", "tests/transform/test_candles.py",
+)  # fmt: skip
+
+
 @pytest.hookimpl(tryfirst=True)  # before xdist looks at the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Workers take whole files, so that what a file sets up is set up once; all that use the platform share one."""
+    """Workers take whole files, so that what a file sets up is set up once; all that use the platform share one.
+
+    They take them in the order of the items: the platform first, then the longest.
+    """
+    order = {file: place for place, file in enumerate(("platform", *_LONGEST))}
+    places: dict[pytest.Item, int] = {}
     for item in items:
         group = "platform" if "platform" in getattr(item, "fixturenames", ()) else item.nodeid.split("::")[0]
         item.add_marker(pytest.mark.xdist_group(group))
+        places[item] = order.get(group, len(order))
+    items.sort(key=places.__getitem__)
 
 
 _platform: list[contextlib.ExitStack] = []
