@@ -43,7 +43,7 @@ WORKERS ?= 2
 .PHONY: test
 test: environment ## lint, types, SQL lint, and all tests
 	@$(MAKE) --no-print-directory --jobs=2 lint types
-	@$(BIN)/python -m pytest --numprocesses=$(WORKERS) --dist=loadgroup
+	@$(BIN)/python -m pytest --numprocesses=$(WORKERS) --dist=loadgroup --no-loadscope-reorder
 
 .PHONY: lint
 lint: environment ## ruff, its formatter and sqlfluff, changing nothing

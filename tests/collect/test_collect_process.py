@@ -15,7 +15,7 @@ from include.pipeline.cycle import process as process_steps
 from include.settings import ROOT, Settings
 from tests.collect.running import ids, rows
 from tests.collect.vendors import BinanceRest, agg_frame, agg_trade, now
-from tests.conftest import wait_until
+from tests.conftest import make_aws, wait_until
 from tests.faults.proxy import Answer, FaultProxy, behind
 from tests.faults.websocket import FeedServer
 
@@ -29,6 +29,7 @@ def start(market: Settings) -> Iterator[Start]:
 
     def start(settings: Settings = market, *options: str) -> subprocess.Popen[str]:
         assert settings.warehouse_dsn is not None
+        make_aws()
         given = {
             "HOME": settings.home, "WAREHOUSE_DSN": settings.warehouse_dsn.get_secret_value(),
             "STREAM": settings.stream, "AWS_ENDPOINT_URL": settings.aws_endpoint_url,

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -14,10 +10,12 @@ import pytest
 from include.errors import BalanceError, LeaseHeldError, LedgerError, LoadRejectedError
 from include.instruments import load_instruments, register
 from include.pipeline.audit import AuditReport, accept_rejected, audit
-from include.settings import ROOT, Settings
+from include.quality.audit import preload
+from include.settings import Settings
 from include.warehouse.db import connect
 from include.warehouse.leases import lease
 from include.warehouse.ledger import loads
+from tests import processes
 from tests.landing import add_load, event, quote
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
@@ -263,30 +261,13 @@ def test_a_load_that_does_not_balance_is_left_and_the_others_are_accepted(
     assert rows(any_share, "select state from ops.loads order by load_id") == [("landed",), ("accepted",)]
 
 
-CRASHING = """
-import sys
-from datetime import datetime
-from include.pipeline.audit import audit
-from include.settings import load_settings
-audit(load_settings(), now=datetime.fromisoformat(sys.argv[1]))
-"""
-
-
 @pytest.mark.parametrize("point", ["before_audit_commit", "after_audit_commit"])
 @pytest.mark.parametrize("price", [10, -10], ids=["accepted", "rejected"])
 def test_killed_at_its_commit_it_repeats_safely(any_share: Settings, point: str, price: int) -> None:
     put(any_share, quote("AAPL", price, at=NOON), quote("AAPL", 11, at=NOON))
     strict = any_share.model_copy(update={"audit_max_bad_share": 0.4})
-    environment = {
-        "QUANTSTREAM_WAREHOUSE_DSN": strict.warehouse_dsn.get_secret_value() if strict.warehouse_dsn else "",
-        "QUANTSTREAM_CRASH_AT": point, "QUANTSTREAM_ENV_FILE": "", "QUANTSTREAM_HOME": str(strict.home),
-        "QUANTSTREAM_AUDIT_MIN_SYMBOL_SHARE": "0", "QUANTSTREAM_AUDIT_MAX_BAD_SHARE": "0.4",
-    }  # fmt: skip
-    killed = subprocess.run(
-        [sys.executable, "-c", CRASHING, NOON.isoformat()],
-        cwd=ROOT, env=os.environ | environment, text=True, check=False, capture_output=True,
-    )  # fmt: skip
-    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    preload()  # once here, and not in each child
+    assert processes.run(lambda: audit(strict, now=NOON), {"QUANTSTREAM_CRASH_AT": point}).killed
     try:
         audit(strict, now=NOON)
     except LoadRejectedError:

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -23,9 +19,11 @@ from include.events import Event
 from include.lake import raw
 from include.pipeline.audit import AuditReport, accept_rejected, audit
 from include.pipeline.load import LoadReport, load, load_object
-from include.settings import ROOT, Settings
+from include.quality.audit import preload
+from include.settings import Settings
 from include.warehouse.db import connect
 from include.warehouse.leases import lease
+from tests import processes
 from tests.landing import add_load, quote
 from tests.pipeline.test_load import landed
 
@@ -317,35 +315,18 @@ def test_whatever_loads_of_history_come_at_once_they_end_as_if_one_by_one(
 
 # --- killed ---------------------------------------------------------------------------------------------------------
 
-BRINGING = """
-import sys
-from datetime import datetime
-from include.pipeline.audit import audit
-from include.pipeline.load import load_object
-from include.settings import load_settings
-settings = load_settings()
-audit(settings, loads=load_object(settings, sys.argv[1]).load_ids, now=datetime.fromisoformat(sys.argv[2]))
-"""
-
 
 @pytest.mark.parametrize(
     "point", ["before_load_commit", "after_load_commit", "before_audit_commit", "after_audit_commit"]
 )
 def test_killed_while_it_brings_history_it_is_repeated_and_ends_the_same(lenient: Settings, point: str) -> None:
     in_the_lake(lenient, "raw/old", [*quotes(3), quote("GHOST", 1, at=NOON)])
-    environment = {
-        f"QUANTSTREAM_{name.upper()}": str(value)
-        for name, value in {
-            "crash_at": point, "env_file": "", "home": lenient.home, "bucket": lenient.bucket,
-            "aws_endpoint_url": lenient.aws_endpoint_url, "aws_port": lenient.aws_port, "audit_max_bad_share": 0.9,
-            "warehouse_dsn": lenient.warehouse_dsn and lenient.warehouse_dsn.get_secret_value(),
-        }.items()
-    }  # fmt: skip
-    killed = subprocess.run(
-        [sys.executable, "-c", BRINGING, "raw/old", NOON.isoformat()],
-        cwd=ROOT, env=os.environ | environment, text=True, check=False, capture_output=True,
-    )  # fmt: skip
-    assert killed.returncode == -signal.SIGKILL, killed.stderr
+
+    def bring() -> None:
+        audit(lenient, loads=load_object(lenient, "raw/old").load_ids, now=NOON)
+
+    preload()  # once here, and not in each child
+    assert processes.run(bring, {"QUANTSTREAM_CRASH_AT": point}).killed
     assert rows(lenient, "select count(*) from ops.loads") == [(0 if point == "before_load_commit" else 1,)]
 
     report = load_object(lenient, "raw/old")

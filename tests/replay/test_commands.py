@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import uuid
 from collections.abc import Callable
 
 import pytest
@@ -16,17 +17,35 @@ from include.instruments import register
 from include.pipeline.transform import transform
 from include.settings import Settings
 from include.stack.airflow_api import Run
+from include.stack.local_aws import provision
 from include.warehouse.db import connect
+from tests.conftest import Servers, make_warehouse, warehouse_settings
 from tests.replay.minutes import NOW, do, keys, minute, prices, query, quote
 
 pytestmark = pytest.mark.stack
 Type = Callable[..., Result]
 
 
+LENIENT = {"audit_max_bad_share": 1.0, "audit_min_symbol_share": 0.0}
+
+
 @pytest.fixture
 def platform_of_one(make_settings: Callable[..., Settings], template_marts: str) -> Settings:
     """Two quotes are in, one of a symbol that is not known lies in quarantine."""
-    made = make_settings(template=template_marts, audit_max_bad_share=1.0, audit_min_symbol_share=0.0)
+    return lived(make_settings(template=template_marts, **LENIENT))
+
+
+@pytest.fixture(scope="module")
+def unchanged(servers: Servers, template_marts: str) -> Settings:
+    """The same, for all tests that change nothing."""
+    name = f"unchanged_{uuid.uuid4().hex[:8]}"
+    make_warehouse(servers, name, template=template_marts)
+    made = warehouse_settings(servers, name, **LENIENT)
+    provision(made)
+    return lived(made)
+
+
+def lived(made: Settings) -> Settings:
     minute(made, quote("BTC-USD", 1), quote("ETH-USD", 2), quote("NEW-USD", 3))
     transform(made)
     return made
@@ -34,7 +53,11 @@ def platform_of_one(make_settings: Callable[..., Settings], template_marts: str)
 
 @pytest.fixture
 def type_in(platform_of_one: Settings, monkeypatch: pytest.MonkeyPatch) -> Type:
-    monkeypatch.setattr(settings, "load_settings", lambda **overrides: platform_of_one)
+    return typing_into(platform_of_one, monkeypatch)
+
+
+def typing_into(made: Settings, monkeypatch: pytest.MonkeyPatch) -> Type:
+    monkeypatch.setattr(settings, "load_settings", lambda **overrides: made)
     return lambda *words, **more: CliRunner(env={"COLUMNS": "200"}).invoke(cli.app, list(words), **more)
 
 
@@ -86,27 +109,29 @@ def test_a_replay_that_left_something_out_ends_with_1(platform_of_one: Settings,
         (["stream", "reset", "--horizon", "--shard", "x"], "has no shard x"),
     ],
 )
-def test_what_makes_no_sense_is_refused(type_in: Type, words: list[str], said: str) -> None:
-    refused = type_in(*words)
+def test_what_makes_no_sense_is_refused(
+    unchanged: Settings, monkeypatch: pytest.MonkeyPatch, words: list[str], said: str
+) -> None:
+    refused = typing_into(unchanged, monkeypatch)(*words)
     assert said in str(refused.exception)
     assert getattr(refused.exception, "exit_code", None) == 2
 
 
-def test_each_try_that_fails_is_told_while_airflow_still_tries(platform_of_one: Settings) -> None:
+def test_each_try_that_fails_is_told_while_airflow_still_tries(settings: Settings) -> None:
     states = iter(["running", "running", "running", "failed"])
     failures = iter([None, "object a is missing", None, "object a is still missing"])
 
     def ask() -> Run:
         if why := next(failures):
             do(
-                platform_of_one,
+                settings,
                 "insert into ops.outcomes (step, ok, run_id, error) values ('x', false, 'one', %s)",
                 why,
             )
         return Run("lake_replay", "one", next(states), NOW, NOW, None)
 
     shown = Console(record=True, width=200)
-    with connect(platform_of_one) as conn:
+    with connect(settings) as conn:
         ended = watch(ask, Run("lake_replay", "one", "queued", NOW, None, None), conn, 1, shown, pause=0.01)
     said = [line for line in shown.export_text().splitlines() if line.startswith("failed")]
     assert said == [

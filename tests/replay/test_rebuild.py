@@ -123,6 +123,11 @@ def test_after_a_total_loss_every_mart_is_the_same_and_nobody_is_paged(lived: Li
     assert query(lost, sent) == query(lived.settings, sent) != []
     assert query(lost, "select * from marts.alerts where state = 'new'") == []
     assert [one.tally.objects for one in seen if one.tally][-1] == report.objects
+    # history that was covered is covered again
+    spans = "select source, kind, symbol, covered_from, covered_until, events, ended from ops.history_coverage"
+    assert query(lost, spans + " order by 1, 2, 3, 4") == query(lived.settings, spans + " order by 1, 2, 3, 4")
+    pieces = "select s3_key, state, load_id is not null from ops.history_pieces"
+    assert query(lost, pieces) == query(lived.settings, pieces)
     # and life goes on where it was: nothing is landed twice, nothing is sent
     steps = process(lost)
     assert not [step for step in steps if step.error], steps
@@ -230,14 +235,6 @@ def test_a_stream_that_is_gone_is_no_hindrance(lived: Lived, lost: Settings) -> 
 def test_an_empty_lake_makes_an_empty_warehouse(marts_settings: Settings) -> None:
     report = rebuild(marts_settings)
     assert (report.objects, report.events, report.changed) == (0, 0, [])
-
-
-def test_history_that_was_covered_is_covered_again(lived: Lived, lost: Settings) -> None:
-    rebuild(lost)
-    spans = "select source, kind, symbol, covered_from, covered_until, events, ended from ops.history_coverage"
-    assert query(lost, spans + " order by 1, 2, 3, 4") == query(lived.settings, spans + " order by 1, 2, 3, 4")
-    pieces = "select s3_key, state, load_id is not null from ops.history_pieces"
-    assert query(lost, pieces) == query(lived.settings, pieces)
 
 
 def test_history_of_which_nothing_is_noted_is_covered_as_far_as_its_events_reach(marts_settings: Settings) -> None:

@@ -12,7 +12,7 @@ from include.settings import Settings
 from include.stack import leftovers, services
 from include.stack.programs import COLLECTORS, STOP_ORDER, Program, programs
 from include.stack.supervision import Supervisor
-from tests.conftest import free_port, wait_until
+from tests.conftest import free_port, make_aws, wait_until
 
 
 def named(settings: Settings, *, airflow: bool = True) -> list[str]:
@@ -71,6 +71,7 @@ def test_a_collector_that_cannot_reach_its_vendor_goes_on_trying_and_stops_prope
     nowhere = f"ws://127.0.0.1:{free_port()}"
     settings = make_settings(collect="binance", binance_feed_url=nowhere, binance_url=nowhere.replace("ws", "http"))
     assert settings.warehouse_dsn is not None
+    make_aws()
     for name, value in {
         "WAREHOUSE_DSN": settings.warehouse_dsn.get_secret_value(), "STREAM": settings.stream,
         "AWS_ENDPOINT_URL": settings.aws_endpoint_url, "BINANCE_FEED_URL": nowhere, "ENV_FILE": "",

@@ -13,6 +13,7 @@ from include.lake import raw
 from include.settings import Settings
 from include.stream.backoff import Backoff
 from include.stream.producer import put_records
+from tests.conftest import make_aws
 from tests.faults.proxy import Answer, Fault, Forward, Request, Response
 
 SHARD = "shardId-000000000000"
@@ -39,6 +40,7 @@ def single_shot(settings: Settings, service: str = "kinesis") -> Any:
     import boto3
     from botocore.config import Config
 
+    make_aws()
     return boto3.client(
         service,  # type: ignore[call-overload]
         region_name=settings.aws_region,

@@ -14,7 +14,7 @@ from include.settings import Settings
 from include.transform.runner import build_changed
 from include.warehouse.db import connect
 from tests.transform.events import DAY, accept, event
-from tests.transform.marts import build, rebuild, snapshot, unlike_their_minutes
+from tests.transform.marts import build, rebuild_tables, snapshot, unlike_their_minutes
 
 MIDNIGHT = DAY + timedelta(days=1)
 LOADS = 4
@@ -90,7 +90,7 @@ def test_any_delivery_ends_in_the_marts_of_a_full_refresh(
         piecewise = snapshot(conn)
         assert piecewise["candles_1h"], "nothing was built"
         assert unlike_their_minutes(conn) == []
-        rebuild(marts_settings)
+        rebuild_tables(marts_settings)
         assert snapshot(conn) == piecewise, "built anew from the same raw events"
         forget(conn)
         accept(conn, sorted(everything, key=by_time), dict.fromkeys(("simulator", "replay"), complete))
@@ -138,7 +138,7 @@ def test_days_below_between_and_above_what_is_there_end_in_the_marts_of_a_full_r
             build(marts_settings)
         piecewise = snapshot(conn)
         assert unlike_their_minutes(conn) == []
-        rebuild(marts_settings)
+        rebuild_tables(marts_settings)
         assert snapshot(conn) == piecewise
 
 

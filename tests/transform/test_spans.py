@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import uuid
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import timedelta
 
@@ -13,8 +14,9 @@ from include.instruments import load_instruments
 from include.settings import Settings
 from include.transform.runner import build_changed
 from include.warehouse.db import connect
+from tests.conftest import Servers, make_warehouse, warehouse_settings
 from tests.transform.events import DAY, accept, at, bar, close, event
-from tests.transform.marts import build, rebuild, rows, snapshot
+from tests.transform.marts import build, rebuild_tables, rows, snapshot
 
 SPANS = (
     "select to_char(from_candle, 'DD HH24:MI'), to_char(until_candle, 'DD HH24:MI') "
@@ -38,13 +40,21 @@ def day(number: int, minutes: Iterable[int], price: float = 10) -> list[Event]:
     ]
 
 
-@pytest.fixture
-def two_days(marts_settings: Settings) -> Settings:
-    """Candles from 00:00 to 00:59 of 2 March and of 4 March."""
-    with connect(marts_settings) as conn:
+@pytest.fixture(scope="module")
+def of_two_days(servers: Servers, template_marts: str) -> str:
+    name = f"two_days_{uuid.uuid4().hex[:8]}"
+    make_warehouse(servers, name, template=template_marts)
+    made = warehouse_settings(servers, name)
+    with connect(made) as conn:
         accept(conn, day(1, range(60)) + day(3, range(60)))
-        build(marts_settings)
-    return marts_settings
+        build(made)
+    return name
+
+
+@pytest.fixture
+def two_days(make_settings: Callable[..., Settings], of_two_days: str) -> Settings:
+    """Candles from 00:00 to 00:59 of 2 March and of 4 March."""
+    return make_settings(template=of_two_days)
 
 
 @pytest.mark.parametrize(
@@ -69,7 +79,7 @@ def test_a_change_reaches_as_far_as_windows_and_days_do(
         build_changed(two_days)
         assert rows(conn, SPANS) == spans
         piecewise = snapshot(conn)
-    rebuild(two_days)
+    rebuild_tables(two_days)
     with connect(two_days) as conn:
         assert snapshot(conn) == piecewise
 
