@@ -176,6 +176,9 @@ class Settings(BaseSettings):
 
     # Detection and alerts
     detection_file: Path = Field(ROOT / "include" / "config" / "detection.yml", description="rules and thresholds")
+    alerting_file: Path = Field(
+        ROOT / "include" / "config" / "alerting.yml", description="groups, escalation and maintenance windows of alerts"
+    )
 
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="verbosity of the logs")
 
@@ -224,7 +227,9 @@ class Settings(BaseSettings):
                 raise ValueError(f"{name}: {error}") from None
         return value
 
-    @field_validator("home", "instruments_file", "portfolios_file", "corporate_actions_file", "detection_file")
+    @field_validator(
+        "home", "instruments_file", "portfolios_file", "corporate_actions_file", "detection_file", "alerting_file"
+    )
     @classmethod
     def _absolute(cls, value: Path) -> Path:
         return value if value.is_absolute() else ROOT / value

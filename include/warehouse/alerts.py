@@ -37,16 +37,33 @@ revised as (
 ),
 inserted as (
     insert into marts.alerts (
-        alert_key, rule, category, symbol, candle_start, severity, direction, value, threshold, message, state
+        alert_key, rule, category, symbol, candle_start, severity, direction, value, threshold, message, state,
+        last_candle, peak_value, peak_threshold, peak_candle, latest_message
     )
-    select alert_key, rule, category, symbol, candle_start, severity, direction, value, threshold, message, state
+    select alert_key, rule, category, symbol, candle_start, severity, direction, value, threshold, message,
+           case when state = 'new' and exists (
+               select from ops.mutes as m
+               where clock_timestamp() >= m.from_at and clock_timestamp() < m.until_at and m.asset_class is null
+                 and coalesce(m.symbol, given.symbol, '') = coalesce(given.symbol, '')
+                 and coalesce(m.rule, given.rule) = given.rule
+                 and coalesce(m.severity, given.severity) = given.severity
+           ) then 'muted' else state end,
+           candle_start, value, threshold, candle_start, message
     from given order by place
     on conflict do nothing
     returning alert_key, state
 ),
+noted as (
+    insert into marts.alert_history (alert_key, event)
+    select i.alert_key, e.event
+    from given as g join inserted as i using (alert_key)
+    cross join lateral unnest(case i.state when 'muted' then array['opened', 'muted'] else array['opened'] end)
+        as e (event)
+    order by g.place
+),
 queued as (
-    insert into ops.outbox (alert_key, subject, body, attributes)
-    select g.alert_key, g.subject, g.body, g.attributes
+    insert into ops.outbox (alert_key, message_key, subject, body, attributes)
+    select g.alert_key, g.alert_key, g.subject, g.body, g.attributes
     from given as g join inserted as i using (alert_key) where i.state = 'new' order by g.place
     on conflict do nothing
 )
@@ -55,10 +72,11 @@ select count(*), count(*) filter (where state = 'history') from inserted
 
 
 class Written(NamedTuple):
-    """How many alerts were new, and how many of those are of candles too old to send."""
+    """How many alerts were new, how many of those are of candles too old to send, how many old ones hold no more."""
 
     new: int = 0
     too_old: int = 0
+    withdrawn: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,10 +190,15 @@ def mark_sent(conn: psycopg.Connection, taken: Mapping[int, str]) -> None:
             set sent_at = clock_timestamp(), attempts = o.attempts + 1, message_id = t.message_id, last_error = null
             from unnest(%s::bigint[], %s::text[]) as t (outbox_id, message_id)
             where o.outbox_id = t.outbox_id and o.sent_at is null
-            returning o.alert_key, o.sent_at
+            returning o.alert_key, o.message_key, o.kind, o.sent_at
+        ),
+        noted as (
+            insert into marts.alert_history (alert_key, at, event, detail)
+            select alert_key, sent_at, 'sent', jsonb_build_object('message_key', message_key, 'kind', kind)
+            from marked order by message_key
         )
         update marts.alerts as a set state = 'sent', sent_at = m.sent_at
-        from marked as m where a.alert_key = m.alert_key
+        from marked as m where a.alert_key = m.alert_key and m.kind = 'opened'
         """,
         [list(taken), list(taken.values())],
     )
