@@ -97,6 +97,11 @@ def standing(row: Mapping[str, Any]) -> Standing:
     )
 
 
+def row_of(alert: Standing) -> dict[str, Any]:
+    """The other way round."""
+    return {name: getattr(alert, name) for name in alert.__slots__} | {"measures": [tuple(m) for m in alert.measures]}
+
+
 @dataclass(slots=True)
 class _Work:
     """`before` are the alerts as they were read, `after` as they are to be, both by key."""
@@ -237,7 +242,7 @@ class _Work:
             if self.alerting.send_resolved and is_told and one.status == "resolved" and _was_open(before):
                 messages.append(message_of(one, "resolved", key=f"{one.alert_key}:resolved:{iso(one.ends)}"))
         forget_alerts(self.conn, self.gone)
-        write_alerts(self.conn, [asdict(one) for one in changed])
+        write_alerts(self.conn, [row_of(one) for one in changed])
         write_history(self.conn, [asdict(event) for event in events])
         queue_messages(self.conn, messages)
         new = [self.after[key] for key in self.fresh if self.after[key].symbols is None]

@@ -13,7 +13,7 @@ from include.life.escalation import escalate
 from include.life.mutes import Mute, muted_by
 from include.life.standing import Event
 from include.pipeline.alert_messages import message_of
-from include.pipeline.alerting import standing
+from include.pipeline.alerting import row_of, standing
 from include.warehouse.mutes import read_mutes
 from include.warehouse.standings import queue_messages, read_waiting, write_alerts, write_history
 
@@ -54,7 +54,7 @@ def tend_alerts(conn: psycopg.Connection, *, now: datetime, alerting: Alerting) 
             messages.append(message_of(alert, "escalated", key=again.message_key, category=category))
         else:
             continue
-        changed.append(asdict(alert))
+        changed.append(row_of(alert))
     write_alerts(conn, changed)
     write_history(conn, [asdict(event) for event in events])
     queue_messages(conn, messages)

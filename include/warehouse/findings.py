@@ -180,8 +180,8 @@ def _clean(one: Finding) -> Finding:
 
 
 def _row(one: Finding) -> dict[str, Any]:
-    """Its columns; orjson writes what a time and a tuple are."""
-    return {name: getattr(one, name) for name in one.__slots__}
+    """Its columns."""
+    return {name: getattr(one, name) for name in one.__slots__} | {"measures": [tuple(m) for m in one.measures]}
 
 
 def _finite(value: float | None) -> Any:
