@@ -30,9 +30,12 @@ f.cooldown_minutes, f.measures
 _THERE: Final = f"""
 select {_FIELDS}
 from unnest(%s::text[], %s::timestamptz[], %s::timestamptz[]) as j (symbol, from_candle, until)
-inner join ops.findings as f
-    on f.symbol = j.symbol and f.candle_start >= j.from_candle and f.candle_start < coalesce(j.until, 'infinity')
-where f.rule = any(%s)
+cross join lateral (
+    select * from ops.findings as one
+    where one.symbol = j.symbol and one.candle_start >= j.from_candle
+      and one.candle_start < coalesce(j.until, 'infinity') and one.rule = any(%s)
+    offset 0  -- by the key, span by span
+) as f
 """  # noqa: S608
 _FORGET: Final = """
 delete from ops.findings as f
@@ -55,9 +58,12 @@ _READ: Final = f"""
 select {_FIELDS}
 from unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::timestamptz[], %s::timestamptz[])
     as s (rule, scope, symbol, source, direction, from_candle, until_candle)
-inner join ops.findings as f
-    on f.symbol = s.symbol and f.candle_start >= s.from_candle and f.candle_start <= s.until_candle
-    and f.rule = s.rule and f.scope = s.scope and f.source = s.source and f.direction = s.direction
+cross join lateral (
+    select * from ops.findings as one
+    where one.symbol = s.symbol and one.candle_start >= s.from_candle and one.candle_start <= s.until_candle
+      and one.rule = s.rule and one.scope = s.scope and one.source = s.source and one.direction = s.direction
+    offset 0
+) as f
 """  # noqa: S608
 _CLOCKS: Final = """
 insert into ops.judged as j (symbol, scope, until_candle)
