@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from include.commands import alerts_redeliver
+
 if TYPE_CHECKING:
     from include.settings import Settings
 
@@ -20,13 +22,19 @@ Examples:
   quantstream alerts --follow
 
   quantstream alerts --json | jq -r .symbol | sort | uniq -c
+
+  quantstream alerts redeliver --dead
 """
 
+app = typer.Typer(epilog=EPILOG, invoke_without_command=True)
+app.command("redeliver", epilog=alerts_redeliver.EPILOG)(alerts_redeliver.redeliver)
 
 _SHOW_THEM = "quantstream sql \"select * from alerts where state = 'history'\""
 
 
+@app.callback()
 def alerts(
+    context: typer.Context,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with new alerts as they arrive.")] = False,
     limit: Annotated[int, typer.Option("--limit", "-n", min=0, help="How many of those that arrived already.")] = 20,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
@@ -35,6 +43,8 @@ def alerts(
 
     Alerts of old candles (QUANTSTREAM_ALERT_MAX_AGE_HOURS) were sent to nobody: they are counted here.
     """
+    if context.invoked_subcommand is not None:
+        return
     from rich.console import Console
 
     from include.commands.greeting import alert_line
