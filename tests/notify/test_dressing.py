@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -14,7 +15,7 @@ from include.alerts import Alert
 from include.errors import ConfigError
 from include.notify.dressing import dress
 from include.notify.topics import topic_of
-from include.settings import Settings, load_settings
+from include.settings import ROOT, Settings, load_settings
 
 AT = datetime(2026, 1, 2, 9, 3, tzinfo=UTC)
 END = AT + timedelta(minutes=1)
@@ -84,6 +85,26 @@ def test_a_row_of_an_older_version_leaves_as_well() -> None:
     old = {name: value for name, value in json.loads(row.body).items() if name not in ("candle_end", "kind", "symbols")}
     object.__setattr__(row, "body", json.dumps(old))
     assert body(row, timedelta(minutes=1))["message"] == "far out"
+
+
+def test_the_examples_of_the_guide_are_what_is_sent() -> None:
+    start = datetime(2026, 11, 20, 15, 42, tzinfo=UTC)
+    alert = Alert(
+        "zscore", "market", "critical", "5.2 % down in a minute, 6.1 standard deviations below its mean", "BTC-USD",
+        start, "down", -6.1, 3.0, asset_class="crypto", spark="▆▆▇▇█▇▆▆▅▆▆▇▇▆▆▅▅▄▄▁",
+        measures=(("zscore", -6.1, -3.0, 3.0), ("return %", -5.2, -0.3, 0.31), ("volume", 182.4, 2.1, 38.0)),
+    )  # fmt: skip
+    guide = (ROOT / "docs/delivery.md").read_text()
+    shown = "".join(f"    {line}\n" if line else "\n" for line in (alert.subject, "", *alert.text.splitlines()))
+    assert shown in guide
+    message = dress(Row(alert, alert.key), start + timedelta(minutes=63), late_after=timedelta(minutes=5))
+    (example,) = re.findall(r"^```json\n(.*?)^```", guide, re.MULTILINE | re.DOTALL)
+    assert json.loads(example) == json.loads(message.body)
+    table = guide.partition("| field | type")[2].partition("\n\n")[0]
+    first = " ".join(line.split("|")[1] for line in table.splitlines() if line.startswith("| `"))
+    assert set(re.findall(r"`(\w+)`", first)) == json.loads(example).keys()
+    rows = guide.partition("| attribute | for")[2].partition("\n\n")[0]
+    assert message.attributes.keys() <= set(re.findall(r"^\| `(\w+)`", rows, re.MULTILINE))
 
 
 def test_the_link_to_a_chart_is_made_of_the_alert() -> None:
