@@ -1,16 +1,11 @@
-"""An alert of the market as a message: what goes into the outbox when it opens, escalates or is over."""
+"""An alert as a message: what goes into the outbox when it opens, escalates or is over."""
 
 from __future__ import annotations
 
-from typing import Any, Final, Literal
+from typing import Any
 
-import orjson
-
-from include.alerts import Alert
+from include.alerts import Alert, Kind
 from include.life.standing import Standing
-
-Kind = Literal["opened", "escalated", "resolved"]
-_SAID: Final = {"opened": "", "escalated": "nobody acknowledged this: ", "resolved": "over: "}
 
 
 def message_of(
@@ -24,23 +19,24 @@ def message_of(
         rule=alert.rule,
         category="operations" if category == "operations" else "market",
         severity=alert.severity,
-        message=f"{_SAID[kind]}{alert.message if kind == 'opened' else alert.latest_message or alert.message}{mark}",
+        message=(alert.message if kind == "opened" else alert.latest_message or alert.message) + mark,
         symbol=alert.symbol,
         candle_start=alert.candle_start,
         direction=alert.direction or None,
         value=alert.value,
         threshold=alert.threshold,
-        discriminator=alert.source,
+        kind=kind,
+        asset_class=alert.asset_class,
+        last_candle=alert.last_candle if kind == "opened" else None,
+        symbols=alert.symbols or (),
+        measures=alert.measures,
+        known_as=alert.alert_key,
     )
-    body = orjson.loads(shown.body())
-    body |= {"alert_key": alert.alert_key, "kind": kind}
-    if alert.symbols is not None:
-        body["symbols"] = alert.symbols
     return {
         "alert_key": alert.alert_key,
         "message_key": key or alert.alert_key,
         "kind": kind,
         "subject": shown.subject,
-        "body": orjson.dumps(body).decode(),
+        "body": shown.body(),
         "attributes": shown.attributes,
     }

@@ -1,19 +1,17 @@
-"""Alerts and their outbox: written together in one transaction, sent afterwards, marked once SNS took them.
+"""Alerts, written together with their messages in one transaction (`include.warehouse.outbox`).
 
 Alerts of old candles (of a backfill, a replay) are written down and sent to nobody: they have no row in the outbox.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
 import orjson
 import psycopg
 from psycopg.pq import TransactionStatus
-from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
 from include.alerts import Alert
@@ -77,18 +75,6 @@ class Written(NamedTuple):
     new: int = 0
     too_old: int = 0
     withdrawn: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Unsent:
-    """A row of the outbox that SNS has not taken yet. `body` is JSON, `attributes` are name to text."""
-
-    outbox_id: int
-    alert_key: str
-    subject: str
-    body: str
-    attributes: dict[str, str]
-    attempts: int
 
 
 def insert_alerts(conn: psycopg.Connection, alerts: Iterable[Alert], *, send_from: datetime | None = None) -> Written:
@@ -155,22 +141,6 @@ def count_too_old(conn: psycopg.Connection) -> int:
     return int(row[0]) if row else 0
 
 
-def unsent(conn: psycopg.Connection, *, after: int = 0, limit: int = 1000) -> list[Unsent]:
-    """The next rows that SNS has not taken, in outbox order, with an `outbox_id` above `after`."""
-    with conn.cursor(row_factory=class_row(Unsent)) as cursor:
-        return cursor.execute(
-            "select outbox_id, alert_key, subject, body, attributes, attempts from ops.outbox "
-            "where sent_at is null and outbox_id > %s order by outbox_id limit %s",
-            [after, limit],
-        ).fetchall()
-
-
-def count_unsent(conn: psycopg.Connection) -> int:
-    """How many alerts wait in the outbox."""
-    row = conn.execute("select count(*) from ops.outbox where sent_at is null").fetchone()
-    return int(row[0]) if row else 0
-
-
 def _is_old(alert: Alert, send_from: datetime | None) -> bool:
     """Operations alerts never are: they are about us, and now."""
     return (
@@ -178,35 +148,4 @@ def _is_old(alert: Alert, send_from: datetime | None) -> bool:
         and alert.category == "market"
         and alert.candle_start is not None
         and alert.candle_start < send_from
-    )
-
-
-def mark_sent(conn: psycopg.Connection, taken: Mapping[int, str]) -> None:
-    """SNS took these: outbox_id to its message id. The outbox and `marts.alerts` change together."""
-    conn.execute(
-        """
-        with marked as (
-            update ops.outbox as o
-            set sent_at = clock_timestamp(), attempts = o.attempts + 1, message_id = t.message_id, last_error = null
-            from unnest(%s::bigint[], %s::text[]) as t (outbox_id, message_id)
-            where o.outbox_id = t.outbox_id and o.sent_at is null
-            returning o.alert_key, o.message_key, o.kind, o.sent_at
-        ),
-        noted as (
-            insert into marts.alert_history (alert_key, at, event, detail)
-            select alert_key, sent_at, 'sent', jsonb_build_object('message_key', message_key, 'kind', kind)
-            from marked order by message_key
-        )
-        update marts.alerts as a set state = 'sent', sent_at = m.sent_at
-        from marked as m where a.alert_key = m.alert_key and m.kind = 'opened'
-        """,
-        [list(taken), list(taken.values())],
-    )
-
-
-def mark_failed(conn: psycopg.Connection, outbox_ids: Sequence[int], error: str) -> None:
-    """SNS did not take these: they stay unsent, with one attempt more and the error beside them."""
-    conn.execute(
-        "update ops.outbox set attempts = attempts + 1, last_error = %s where outbox_id = any(%s) and sent_at is null",
-        [error[:2000], list(outbox_ids)],
     )

@@ -79,7 +79,7 @@ delete from ops.leases where ctid = any (array(
 """,
     "outbox": """
 delete from ops.outbox where ctid = any (array(
-    select ctid from ops.outbox where sent_at < %(before)s limit %(most)s))
+    select ctid from ops.outbox where sent_at < %(before)s or dead_at < %(before)s limit %(most)s))
 """,
 }
 

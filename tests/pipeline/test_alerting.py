@@ -17,10 +17,11 @@ from include.life.config import Alerting, Grouping
 from include.pipeline.alerting import Look, keep_findings
 from include.pipeline.tending import Tended, tend_alerts
 from include.settings import Settings
-from include.warehouse.alerts import Written, mark_sent, unsent
+from include.warehouse.alerts import Written
 from include.warehouse.db import connect
 from include.warehouse.findings import Judged, replace_findings
 from include.warehouse.mutes import add_mute, end_mute
+from include.warehouse.outbox import Acceptance, mark_sent, unsent
 from tests.life.pictures import at, finding, minute_of
 
 pytestmark = pytest.mark.stack
@@ -54,7 +55,7 @@ def keep(
 def send(conn: psycopg.Connection) -> list[str]:
     """Send what waits: subjects."""
     waiting = unsent(conn)
-    mark_sent(conn, {row.outbox_id: str(row.outbox_id) for row in waiting})
+    mark_sent(conn, {row.outbox_id: Acceptance("id", "arn", row.created_at, None) for row in waiting})
     return [row.subject for row in waiting]
 
 
@@ -192,7 +193,7 @@ def test_what_nobody_acknowledges_is_said_again_and_not_after_somebody_did(setti
             return tend_alerts(conn, now=sent_at + timedelta(minutes=minutes), alerting=ALERTING), send(conn)
 
         assert after(14) == (Tended(), [])
-        assert after(15) == (Tended(escalated=1), ["CRITICAL: AAPL: nobody acknowledged this: 3.5 at 1"])
+        assert after(15) == (Tended(escalated=1), ["CRITICAL, escalated: AAPL: 3.5 at 1"])
         assert after(15) == (Tended(), [])
         conn.execute("update marts.alerts set status = 'acknowledged', acknowledged_by = 'ann'")
         assert after(90) == (Tended(), [])
@@ -206,7 +207,7 @@ def test_the_end_is_sent_where_that_is_wanted(settings: Settings) -> None:
         keep(conn, [finding(1)], alerting=wanted)
         send(conn)
         keep(conn, [finding(1)], clock=30, alerting=wanted)
-        assert send(conn) == ["WARNING: AAPL: over: 3.5 at 1"]
+        assert send(conn) == ["RESOLVED: AAPL: 3.5 at 1"]
 
 
 LENGTH = 24

@@ -9,17 +9,9 @@ import pytest
 
 from include.alerts import Alert
 from include.settings import Settings
-from include.warehouse.alerts import (
-    Written,
-    count_too_old,
-    count_unsent,
-    insert_alerts,
-    mark_failed,
-    mark_sent,
-    unsent,
-    withdraw_alerts,
-)
+from include.warehouse.alerts import Written, count_too_old, insert_alerts, withdraw_alerts
 from include.warehouse.db import connect
+from include.warehouse.outbox import count_unsent, unsent
 
 pytestmark = pytest.mark.stack
 ALERT = Alert("zscore", "market", "warning", "first words", "AAPL", datetime(2026, 1, 2, tzinfo=UTC), "up", 3.5, 3.0)
@@ -61,22 +53,6 @@ def test_what_no_database_takes_is_replaced(settings: Settings) -> None:
     with connect(settings) as conn, conn.transaction():
         insert_alerts(conn, [replace(ALERT, message="a\x00b", value=float("nan"))])
         assert conn.execute("select message, value from marts.alerts").fetchone() == ("a\ufffdb", None)
-
-
-def test_sent_and_failed_rows_are_marked_in_both_tables(settings: Settings) -> None:
-    with connect(settings) as conn, conn.transaction():
-        insert_alerts(conn, [ALERT, replace(ALERT, symbol="MSFT")])
-        one, two = unsent(conn)
-        mark_sent(conn, {one.outbox_id: "message-1"})
-        mark_failed(conn, [one.outbox_id, two.outbox_id], "SNS is down")  # one is sent: too late for it
-        assert conn.execute(
-            "select a.symbol, a.state, a.sent_at = o.sent_at, o.message_id, o.attempts, o.last_error "
-            "from marts.alerts as a join ops.outbox as o using (alert_key) order by o.outbox_id"
-        ).fetchall() == [
-            ("AAPL", "sent", True, "message-1", 1, None),
-            ("MSFT", "new", None, None, 1, "SNS is down"),
-        ]
-        assert (count_unsent(conn), unsent(conn, after=two.outbox_id)) == (1, [])
 
 
 def test_alerts_of_old_candles_are_written_down_and_sent_to_nobody(settings: Settings) -> None:
