@@ -298,7 +298,7 @@ def _act(key: str, what: Any, by: str, note: str) -> None:
 def _status(row: dict[str, Any]) -> str:
     """Its status, who gave it that, and what its delivery has to say where that is not the usual."""
     who = {"acknowledged": row["acknowledged_by"], "resolved": row["resolved_by"]}.get(row["status"])
-    said = row["status"] + (f" by {who}" if who else "") + (", withdrawn" if row["is_withdrawn"] else "")
+    said = str(row["status"]) + (f" by {who}" if who else "") + (", withdrawn" if row["is_withdrawn"] else "")
     return said + (f" ({row['state']})" if row["state"] in ("history", "muted") else "")
 
 

@@ -78,7 +78,7 @@ def list_alerts(
 
 
 def find_key(conn: psycopg.Connection, given: str) -> str:
-    """The key that begins so. Raises ConfigError if it is no key or too short, QuantStreamError if none or several do."""
+    """The key that begins so. ConfigError if it is no key or too short, QuantStreamError if none or several do."""
     text = given.strip().lower()
     if len(text) < FEWEST or set(text) - set("0123456789abcdef"):
         raise ConfigError(
@@ -129,5 +129,5 @@ def act(
     note: str | None,
     at: datetime,
 ) -> int:
-    """Acknowledge or resolve an alert, with the members of a group, at that moment (UTC); how many alerts that changed."""
+    """Acknowledge or resolve an alert at that moment (UTC), with the members of a group; how many that changed."""
     return conn.execute(_ACTS[what], {"key": key, "by": by, "note": note, "at": at}).rowcount
