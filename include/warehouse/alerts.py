@@ -5,7 +5,7 @@ Alerts of old candles (of a backfill, a replay) are written down and sent to nob
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable
 from datetime import datetime
 from typing import NamedTuple
 
@@ -109,30 +109,6 @@ def insert_alerts(conn: psycopg.Connection, alerts: Iterable[Alert], *, send_fro
     ]
     found = conn.execute(_INSERT, [Jsonb(rows, dumps=orjson.dumps)]).fetchone() if rows else None
     return Written(*found) if found else Written()
-
-
-def withdraw_alerts(
-    conn: psycopg.Connection,
-    rules: Sequence[str],
-    spans: Iterable[tuple[str, datetime, datetime | None]],
-    found: Collection[str],
-) -> int:
-    """Remove alerts of these rules that nobody was told and that are not `found` (keys) any more; return how many.
-
-    `spans` are what was judged: symbol and the candles' starts [from, until), None: without an end. So what is written
-    down of the past follows from the candles alone, in whichever order they came. What was sent, or waits to be, stays.
-    """
-    symbols, starts, ends = zip(*spans, strict=True) if (spans := list(spans)) else ((), (), ())
-    return conn.execute(
-        """
-        delete from marts.alerts as a
-        using unnest(%s::text[], %s::timestamptz[], %s::timestamptz[]) as s (symbol, from_candle, until)
-        where a.symbol = s.symbol and a.state = 'history' and a.rule = any(%s)
-          and a.candle_start >= s.from_candle and (s.until is null or a.candle_start < s.until)
-          and not exists (select from unnest(%s::text[]) as f (alert_key) where f.alert_key = a.alert_key)
-        """,
-        [list(symbols), list(starts), list(ends), list(rules), list(found)],
-    ).rowcount
 
 
 def count_too_old(conn: psycopg.Connection) -> int:
