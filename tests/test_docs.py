@@ -122,18 +122,19 @@ def test_every_make_target_exists(document: Path) -> None:
 
 @cache
 def mart_columns() -> dict[str, list[str]]:
-    """Columns by mart: dbt's, and those of the one mart that detection writes."""
+    """Columns by mart: dbt's, and those of the marts that detection writes."""
     models = [
         model
         for path in (ROOT / "dbt" / "models" / "marts").glob("*.yml")
         for model in yaml.safe_load(path.read_text()).get("models", [])
     ]
-    alerts = re.search(r"create table marts\.alerts \((.*?)\n\);", migrations(), re.DOTALL)
-    assert alerts is not None
-    later = re.findall(r"alter table marts\.alerts\s+add column (\w+)", migrations())
-    return {model["name"]: [column["name"] for column in model["columns"]] for model in models} | {
-        "alerts": [*re.findall(r"^    (\w+) ", alerts[1], re.MULTILINE), *later]
+    written = {
+        name: re.findall(r"^    (\w+) ", body, re.MULTILINE)
+        for name, body in re.findall(r"create table marts\.(\w+) \((.*?)\n\);", migrations(), re.DOTALL)
     }
+    for name, body in re.findall(r"alter table marts\.(\w+)(\s+add column .*?);\n", migrations(), re.DOTALL):
+        written[name] += re.findall(r"\badd column (\w+)", body)
+    return {model["name"]: [column["name"] for column in model["columns"]] for model in models} | written
 
 
 @cache

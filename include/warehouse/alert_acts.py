@@ -32,12 +32,15 @@ select close from (
     where symbol = %s and candle_start > %s - interval '3 hours' and candle_start <= %s and is_final
 ) as c order by candle_start
 """
-# With a group go its members.
+# With a group go its members. The lake notes anew what was sent, with who has seen it.
 _ACTS: Final = {
     "acknowledged": """
 with done as (
     update marts.alerts set status = 'acknowledged', acknowledged_at = %(at)s, acknowledged_by = %(by)s
     where (alert_key = %(key)s or group_key = %(key)s) and status = 'open' returning alert_key
+),
+noted as (
+    update ops.outbox as o set kept_at = null from done where o.alert_key = done.alert_key and o.kind = 'opened'
 )
 insert into marts.alert_history (alert_key, at, event, by, note)
 select alert_key, %(at)s, 'acknowledged', %(by)s, %(note)s from done
@@ -46,6 +49,9 @@ select alert_key, %(at)s, 'acknowledged', %(by)s, %(note)s from done
 with done as (
     update marts.alerts set status = 'resolved', resolved_at = %(at)s, resolved_by = %(by)s
     where (alert_key = %(key)s or group_key = %(key)s) and status <> 'resolved' returning alert_key
+),
+noted as (
+    update ops.outbox as o set kept_at = null from done where o.alert_key = done.alert_key and o.kind = 'opened'
 )
 insert into marts.alert_history (alert_key, at, event, by, note)
 select alert_key, %(at)s, 'resolved', %(by)s, %(note)s from done

@@ -225,7 +225,8 @@ def test_however_the_queue_is_split_and_ordered_the_alerts_are_the_same(
 ) -> None:
     def start() -> None:
         conn.execute(
-            "truncate marts.alerts, marts.alert_history, ops.findings, ops.judged, ops.outbox, ops.detect_queue, marts.indicators_1m"
+            "truncate marts.alerts, marts.alert_history, ops.findings, ops.judged, ops.outbox, "
+            "ops.detect_queue, marts.indicators_1m"
         )
         put_candles(conn, "AAPL", apple)
         put_candles(conn, "MSFT", microsoft)

@@ -195,7 +195,8 @@ def test_days_in_any_order_give_the_alerts_of_all_at_once(
 
     with connect(marts_settings) as conn:
         conn.execute(
-            "truncate marts.alerts, marts.alert_history, ops.findings, ops.judged, ops.outbox, ops.detect_queue, marts.indicators_1m"
+            "truncate marts.alerts, marts.alert_history, ops.findings, ops.judged, ops.outbox, "
+            "ops.detect_queue, marts.indicators_1m"
         )
         in_pieces = in_days(marts_settings, order, pauses, put)
         conn.execute("truncate marts.alerts, marts.alert_history, ops.findings, ops.judged")
@@ -224,7 +225,8 @@ def test_days_in_any_order_find_the_same_episodes_of_a_source(
 
     with connect(marts_settings) as conn:
         conn.execute(
-            "truncate marts.alerts, marts.alert_history, ops.findings, ops.judged, ops.outbox, ops.detect_queue, marts.source_divergence"
+            "truncate marts.alerts, marts.alert_history, ops.findings, ops.judged, ops.outbox, "
+            "ops.detect_queue, marts.source_divergence"
         )
         in_pieces = in_days(marts_settings, order, pauses, put)
         conn.execute("truncate marts.alerts, marts.alert_history, ops.findings, ops.judged")
