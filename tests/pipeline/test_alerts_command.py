@@ -38,7 +38,7 @@ def test_alerts_are_listed_shown_acknowledged_and_resolved(invoke: Invoke, setti
     assert invoke("list", "--status", "all", "--symbol", "AAPL") == "There is no alert that fits.\n"
     with connect(settings) as conn:
         keep(conn, [finding(1, measures=(Measure("volume", 900.0, 80.0, 120.0),)), finding(2, 4.5)])
-        keep(conn, [finding(1, symbol=one) for one in ("MSFT", "NVDA", "TSLA")], judged=["MSFT", "NVDA", "TSLA"])
+        keep(conn, [finding(9, symbol=one) for one in ("MSFT", "NVDA", "TSLA")], judged=["MSFT", "NVDA", "TSLA"])
         (key,) = conn.execute("select alert_key from marts.alerts where symbol = 'AAPL'").fetchone() or ()
         (group,) = conn.execute("select alert_key from marts.alerts where symbols is not null").fetchone() or ()
     first, *listed = invoke("list").splitlines()
@@ -52,8 +52,8 @@ def test_alerts_are_listed_shown_acknowledged_and_resolved(invoke: Invoke, setti
 
     shown = invoke("show", key[:6].upper())
     for said in (
-        "AAPL: 3.5 at 1", "candles      2026-01-02 09:01 to 09:02 UTC, 2 findings", "peak         4.5 (limit 3) at 09:02",
-        "latest       4.5 at 2", "opened",
+        "AAPL: 3.5 at 1", "candles      2026-01-02 09:01 to 09:02 UTC, 2 findings", "latest       4.5 at 2",
+        "peak         4.5 (limit 3) at 09:02", "opened",
     ):  # fmt: skip
         assert said in shown
     assert json.loads(invoke("show", key, "--json"))["measures"] == []  # those of the peak
