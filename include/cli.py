@@ -24,6 +24,7 @@ from include.commands import (
     chart,
     collect,
     compact,
+    detection,
     gaps,
     loads,
     logs,
@@ -79,7 +80,6 @@ app.command(epilog=backfill.EPILOG)(backfill.backfill)
 app.command(epilog=gaps.EPILOG)(gaps.gaps)
 app.command(epilog=replay.EPILOG)(replay.replay)
 app.command(epilog=rebuild.EPILOG)(rebuild.rebuild)
-app.command(epilog=alerts.EPILOG)(alerts.alerts)
 app.command(epilog=sql.EPILOG)(sql.sql)
 app.command(epilog=chart.EPILOG)(chart.chart)
 app.command(epilog=backtest.EPILOG)(backtest.backtest)
@@ -87,11 +87,13 @@ app.command(epilog=athena.EPILOG)(athena.athena)
 app.command(epilog=compact.EPILOG)(compact.compact)
 app.command(epilog=logs.EPILOG)(logs.logs)
 app.command(epilog=space.EPILOG)(space.space)
+app.add_typer(alerts.app, name="alerts")
 app.add_typer(loads.app, name="loads")
 app.add_typer(analyst.app, name="analyst")
 app.add_typer(stream.app, name="stream")
 app.add_typer(timescale.app, name="timescale")
 app.add_typer(bench.app, name="bench")
+app.add_typer(detection.app, name="detection")
 app.command(epilog=provision.EPILOG)(provision.provision)
 app.command(epilog=airflow.EPILOG, context_settings=airflow.CONTEXT, add_help_option=False)(airflow.airflow)
 

@@ -1,8 +1,8 @@
 """Step 6: look at new and changed candles, and write down what the rules find.
 
-Alerts, their outbox rows and the queue change in one transaction: after a crash the same candles are looked at again
-and the same alerts come out, with the same keys. What came live is looked at first, all of it in one transaction;
-history follows in parts, and may be left for the next run.
+Findings, the alerts that follow, their messages and the queue change in one transaction: after a crash the same candles
+are looked at again and the same alerts come out, with the same keys. What came live is looked at first, all of it in
+one transaction; history follows in parts, and may be left for the next run.
 """
 
 from __future__ import annotations
@@ -10,44 +10,53 @@ from __future__ import annotations
 import logging
 import math
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
-from itertools import chain
-from typing import Any, Final
+from typing import Final
 
 import psycopg
 
-from include.alerts import Alert
 from include.crashpoints import crash_point
-from include.detection.config import RULES, Detection, load_detection
-from include.detection.divergence import RULE as DIVERGENCE
-from include.detection.divergence import evaluate_closes, longest_run, to_divergence_alert
-from include.detection.engine import Finding, evaluate, to_alert
+from include.detection.config import Detection, load_detection
+from include.detection.engine import columns_needed, depth, evaluate
+from include.detection.findings import Finding
+from include.detection.portfolios import judged_portfolios, read_portfolios
 from include.detection.reading import (
     Queued,
     Span,
     due_spans,
     judged_candles,
     judged_closes,
-    read_candles,
-    read_closes,
     read_queue,
     settle_queue,
     symbols_between,
 )
+from include.detection.rows import read_candles, read_closes
+from include.detection.rule import Reads, Rows
 from include.events import Window
 from include.instruments import known_instruments
+from include.life.chains import chains, link, series_of
+from include.life.config import Alerting, load_alerting
+from include.pipeline.alerting import Look, keep_findings
+from include.pipeline.tending import Tended, tend_alerts
 from include.settings import Settings
-from include.warehouse.alerts import Written, insert_alerts, withdraw_alerts
+from include.sources import ALWAYS_OPEN
+from include.transform.listings import load_positions
+from include.warehouse.alerts import Written
 from include.warehouse.db import connect
+from include.warehouse.findings import Judged
 from include.warehouse.leases import lease
 from include.warehouse.outcomes import attempt
 
 log = logging.getLogger(__name__)
 
+_FLAG: Final = (
+    "rule", "symbol", "candle_start", "direction", "value", "threshold", "close", "severity", "source", "message",
+)  # fmt: skip
 PART: Final = 100_000  # minutes of history in one transaction; at least one symbol
-_INSTRUMENT_RULES: Final = tuple(rule for rule in RULES if rule != DIVERGENCE)
+_READS: Final[tuple[Reads, ...]] = ("candles", "closes", "portfolios")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +64,8 @@ class DetectReport:
     """Symbols and candles looked at, new alerts, and symbols that wait for a candle to become final.
 
     `too_old` of the alerts are of candles too old to send; `withdrawn` are older ones of that kind that no longer hold.
-    `is_more_left`: history waits for another run.
+    `escalated` alerts are said again, `unmuted` ones are sent since their mute is over. `is_more_left`: history waits
+    for another run.
     """
 
     symbols: int = 0
@@ -65,15 +75,18 @@ class DetectReport:
     too_old: int = 0
     withdrawn: int = 0
     is_more_left: bool = False
+    escalated: int = 0
+    unmuted: int = 0
 
     def __str__(self) -> str:
         old = f" (written down, too old to send: {self.too_old})" if self.too_old else ""
         withdrawn = f", {self.withdrawn} old ones withdrawn" if self.withdrawn else ""
         waiting = f", {self.waiting} waiting for a final candle" if self.waiting else ""
+        again = f", {self.escalated} escalated" if self.escalated else ""
+        again += f", {self.unmuted} no longer muted" if self.unmuted else ""
         more = ", more history waits" if self.is_more_left else ""
-        return (
-            f"{self.candles} candles of {self.symbols} symbols, {self.alerts} new alerts{old}{withdrawn}{waiting}{more}"
-        )
+        found = f"{self.candles} candles of {self.symbols} symbols, {self.alerts} new alerts"
+        return f"{found}{old}{withdrawn}{again}{waiting}{more}"
 
 
 def detect(
@@ -83,14 +96,17 @@ def detect(
     now: datetime | None = None,
     history_seconds: float = math.inf,
     clock: Callable[[], float] = time.monotonic,
+    is_tending: bool = True,
 ) -> DetectReport:
     """Apply the rules to the queued candles: to all that came live, then to history.
+
+    Alerts that nobody acknowledged are escalated as of `now`, and sent where a mute is over, unless not `is_tending`.
 
     With `history_seconds` no part of history is begun after candles that came live (their alerts are to be sent first),
     and no further one after so many seconds; `is_more_left` says that some is left.
     Alerts of candles that are older than `alert_max_age_hours` as of `now` (UTC; the clock's, unless given) are written
     down and sent to nobody. Raises LeaseHeldError if another process detects right now, ConfigError if `detection.yml`
-    is wrong, FencedError if another process took over; what was not looked at stays in the queue.
+    or `alerting.yml` is wrong, FencedError if another process took over; what was not looked at stays in the queue.
     """
     at, began = now or datetime.now(UTC), clock()
     with (
@@ -98,19 +114,22 @@ def detect(
         attempt(conn, "detect", run_id=run_id) as this,
         lease(conn, "detect", seconds=settings.lease_seconds) as held,
     ):
-        detection, asset_classes = _rules(conn, settings)
+        looking = _Looking(conn, *_rules(conn, settings))
+        alerting = _alerting(settings, looking.detection, looking.asset_classes)
         max_age = timedelta(hours=settings.alert_max_age_hours)
-        run = _Run(conn, detection, asset_classes, send_from=at - max_age if max_age else None)
+        run = _Run(looking, alerting, now=at, send_from=at - max_age if max_age else None)
 
-        def commit(queue: Sequence[Queued]) -> None:
+        def commit(queue: Sequence[Queued], *, is_live: bool = False) -> None:
             held.renew()
             with conn.transaction():
                 run.look_at(queue)
+                if is_live and is_tending:
+                    run.tend()
                 held.fence()
                 crash_point("before_alert_commit")
             crash_point("after_alert_commit")
 
-        commit(read_queue(conn, "live"))
+        commit(read_queue(conn, "live"), is_live=True)
         parts = _parts(read_queue(conn, "history"))
         until = -math.inf if run.candles and history_seconds < math.inf else began + history_seconds
         while parts and clock() < until:
@@ -126,80 +145,140 @@ def flags(settings: Settings, window: Window) -> list[dict[str, object]]:
     """Every final candle that starts in the window and that a rule points at, whether or not it became an alert.
 
     One row per rule and candle, as `Finding` has it: rule, symbol, candle_start, direction, value, threshold, close,
-    severity, is_start (true where the excursion begins: only those are alerts) and source. Ordered by candle, symbol,
-    rule and source.
+    severity, source, message; and is_start, true where no finding of the same is within its cooldown before. Ordered by
+    candle, symbol, rule and source.
     """
     with connect(settings) as conn:
-        detection, asset_classes = _rules(conn, settings)
+        looking = _Looking(conn, *_rules(conn, settings))
         with conn.transaction():
-            spans = symbols_between(conn, window)
-            closes = read_closes(conn, spans, longest_run(detection))
-            parts = chain(
-                evaluate(read_candles(conn, spans), detection, asset_classes),
-                evaluate_closes(closes, detection, asset_classes),
-            )
-            found = [asdict(finding) for part in parts for finding in part]
-    return sorted(found, key=lambda row: (row["candle_start"], row["symbol"], row["rule"], row["source"]))
+            spans, found = symbols_between(conn, Window(window.start - looking.cooldown, window.end)), []
+            for reads in _READS:
+                judged = looking.judged(reads, spans, after=False)
+                found += [one for part in looking.at(reads, judged) for one in part]
+    series = defaultdict(list)
+    for one in found:
+        series[series_of(one)].append(link(one))
+    starts = {(which, chain.first) for which, links in series.items() for chain in chains(links)}
+    rows = [
+        {name: getattr(one, name) for name in _FLAG} | {"is_start": (series_of(one), one.candle_start) in starts}
+        for one in found
+        if window.start <= one.candle_start < window.end
+    ]
+    return sorted(rows, key=lambda row: (row["candle_start"], row["symbol"], row["rule"], row["source"]))
+
+
+def check_rules(settings: Settings) -> None:
+    """Raises ConfigError listing what is wrong with `detection.yml` or `alerting.yml`, for what is traded and held."""
+    with connect(settings) as conn:
+        _alerting(settings, *_rules(conn, settings))
+
+
+@dataclass
+class _Looking:
+    """What the rules say of stretches of the warehouse, with what they need to know."""
+
+    conn: psycopg.Connection
+    detection: Detection
+    asset_classes: Mapping[str, str]
+    candles: int = 0  # looked at so far
+    models: Mapping[str, object] = field(default_factory=dict)
+    clocks: dict[tuple[str, str], datetime] = field(default_factory=dict)  # the last candle seen, by symbol and scope
+
+    def rules(self, reads: Reads) -> list[str]:
+        """The rules on such rows, enabled or not."""
+        return [name for name, rule in self.detection.rules.items() if rule.reads == reads]
+
+    @property
+    def cooldown(self) -> timedelta:
+        """The longest one there is."""
+        values = (one for name in self.detection.enabled() for one in self.detection.variants(name))
+        return timedelta(minutes=max((one.cooldown_minutes for one in values), default=0))
+
+    def judged(self, reads: Reads, spans: Sequence[Span], *, after: bool = True) -> list[Span]:
+        """What is to be judged because the spans changed; without `after` the spans alone."""
+        length = depth(self.detection, reads)
+        if not spans or not columns_needed(self.detection, reads):
+            return []
+        if reads == "portfolios":
+            return judged_portfolios(self.conn, spans, max(length, 1) if after else 0)
+        if not after:
+            return list(spans)
+        return (judged_candles if reads == "candles" else judged_closes)(self.conn, spans, length)
+
+    def at(self, reads: Reads, stretches: Sequence[Span], *, is_counted: bool = False) -> Iterator[list[Finding]]:
+        """The findings of the stretches, a batch at a time. Needs a transaction."""
+        columns, length = columns_needed(self.detection, reads), depth(self.detection, reads)
+        if not stretches or not columns:
+            return
+        if reads == "candles":
+            minutes = depth(self.detection, reads, "spread")
+            rows = read_candles(self.conn, stretches, columns, length, sorted(ALWAYS_OPEN), minutes)
+        elif reads == "closes":
+            rows = read_closes(self.conn, stretches, columns, length)
+        else:
+            rows = read_portfolios(self.conn, stretches, columns, length)
+        counted = self._counted(rows, reads) if is_counted else rows
+        yield from evaluate(counted, self.detection, self.asset_classes, self.models)
+
+    def _counted(self, batches: Iterator[Rows], reads: Reads) -> Iterator[Rows]:
+        for batch in batches:
+            if reads == "candles":
+                self.candles += int(batch.is_new.sum())
+            if reads != "closes":
+                self._note_clocks(batch, "portfolio" if reads == "portfolios" else "instrument")
+            yield batch
+
+    def _note_clocks(self, batch: Rows, scope: str) -> None:
+        ends = {place - 1 for place in batch.is_first.nonzero()[0].tolist() if place} | {len(batch) - 1}
+        for end in ends if len(batch) else ():
+            if batch.is_new[end]:
+                symbol, at = (batch.symbol[end], scope), batch.at[end]
+                self.clocks[symbol] = max(at, self.clocks.get(symbol, at))
 
 
 class _Run:
     """What one run looks at and finds, summed up over its transactions."""
 
-    def __init__(
-        self,
-        conn: psycopg.Connection,
-        detection: Detection,
-        asset_classes: Mapping[str, str],
-        *,
-        send_from: datetime | None,
-    ) -> None:
-        self.conn, self.detection, self.asset_classes, self.send_from = conn, detection, asset_classes, send_from
+    def __init__(self, looking: _Looking, alerting: Alerting, *, now: datetime, send_from: datetime | None) -> None:
+        self.looking, self.alerting, self.now, self.send_from = looking, alerting, now, send_from
         self.symbols: set[str] = set()
         self.waiting: set[str] = set()
-        self.candles = self.withdrawn = 0
-        self.written = Written()
+        self.written, self.tended = Written(), Tended()
+
+    @property
+    def candles(self) -> int:
+        return self.looking.candles
 
     def report(self, *, is_more_left: bool) -> DetectReport:
         return DetectReport(
             len(self.symbols), self.candles, self.written.new, len(self.waiting), self.written.too_old,
-            self.withdrawn, is_more_left,
+            self.written.withdrawn, is_more_left, self.tended.escalated, self.tended.unmuted,
         )  # fmt: skip
+
+    def tend(self) -> None:
+        """What time does to alerts."""
+        self.tended = tend_alerts(self.looking.conn, now=self.now, alerting=self.alerting)
 
     def look_at(self, queue: Sequence[Queued]) -> None:
         """Everything that belongs into one transaction."""
         if not queue:
             return
-        spans, length = due_spans(queue), longest_run(self.detection)
-        judged = judged_candles(self.conn, spans)
-        found = evaluate(self._counted(read_candles(self.conn, judged)), self.detection, self.asset_classes)
-        self._write(judged, _INSTRUMENT_RULES, found, to_alert)
-        judged = judged_closes(self.conn, spans, length)
-        found = evaluate_closes(read_closes(self.conn, judged, length), self.detection, self.asset_classes)
-        self._write(judged, [DIVERGENCE], found, to_divergence_alert)
-        settle_queue(self.conn, queue)
+        conn, spans = self.looking.conn, due_spans(queue)
+        looks = []
+        for reads in _READS:
+            judged = self.looking.judged(reads, spans)
+            found = [one for part in self.looking.at(reads, judged, is_counted=True) for one in part]
+            spans_of = [Judged(one.symbol, one.from_candle, one.until) for one in judged]
+            looks.append(Look(self.looking.rules(reads), spans_of, found, dict(self.looking.clocks)))
+            self.looking.clocks.clear()
+        written = keep_findings(
+            conn, looks, now=self.now, send_from=self.send_from, alerting=self.alerting,
+            asset_classes=self.looking.asset_classes,
+        )  # fmt: skip
+        self.written = Written(*map(sum, zip(self.written, written, strict=True)))
+        settle_queue(conn, queue)
         self.symbols.update(one.symbol for one in queue)
         self.waiting.update(one.symbol for one in queue if one.is_waiting)
-
-    def _counted(self, batches: Iterator[list[tuple[Any, ...]]]) -> Iterator[list[tuple[Any, ...]]]:
-        for batch in batches:
-            self.candles += sum(1 for row in batch if row[-1])
-            yield batch
-
-    def _write(
-        self,
-        judged: Sequence[Span],
-        rules: Sequence[str],
-        found: Iterator[list[Finding]],
-        to_alert: Callable[[Finding], Alert],
-    ) -> None:
-        keys: set[str] = set()
-        for findings in found:
-            alerts = [to_alert(finding) for finding in findings if finding.is_start]
-            keys.update(alert.key for alert in alerts)
-            written = insert_alerts(self.conn, alerts, send_from=self.send_from)
-            self.written = Written(self.written.new + written.new, self.written.too_old + written.too_old)
-        spans = [(one.symbol, one.from_candle, one.until) for one in judged]
-        self.withdrawn += withdraw_alerts(self.conn, rules, spans, keys)
 
 
 def _parts(queue: Sequence[Queued]) -> list[list[Queued]]:
@@ -218,4 +297,11 @@ def _parts(queue: Sequence[Queued]) -> list[list[Queued]]:
 def _rules(conn: psycopg.Connection, settings: Settings) -> tuple[Detection, dict[str, str]]:
     """The rules, checked against what is traded, and the asset class of each symbol."""
     asset_classes = {one.symbol: one.asset_class for one in known_instruments(conn, settings)}
-    return load_detection(settings.detection_file, asset_classes), asset_classes
+    portfolios = {str(row[0]) for row in load_positions(settings.portfolios_file)}
+    return load_detection(settings.detection_file, asset_classes, portfolios), asset_classes
+
+
+def _alerting(settings: Settings, detection: Detection, asset_classes: Mapping[str, str]) -> Alerting:
+    """Groups, escalation and maintenance windows, checked against the rules and what is traded and held."""
+    portfolios = {str(row[0]) for row in load_positions(settings.portfolios_file)}
+    return load_alerting(settings.alerting_file, symbols={*asset_classes, *portfolios}, rules=list(detection.rules))
