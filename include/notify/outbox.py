@@ -37,6 +37,8 @@ _GROUP: Final = re.compile(r"[\x21-\x7e]{1,128}")
 # SNS' own words for "too much", which botocore does not retry, and for its own trouble with one entry.
 _THROTTLED: Final = frozenset({"Throttled", "ThrottledException", "KMSThrottling"})
 _TRANSIENT: Final = _THROTTLED | {"InternalError", "InternalFailure", "ServiceUnavailable"}
+# What is wrong with the topic, the rights or the key (KMS...) is not the entry's fault, whatever SNS calls it.
+_OTHERS: Final = _TRANSIENT | {"AuthorizationError", "AccessDenied", "AccessDeniedException", "NotFound"}
 
 _MALFORMED: Final = frozenset(
     {"InvalidParameter", "InvalidParameterException", "ParameterValueInvalid", "ValidationError", "BatchRequestTooLong"}
@@ -160,8 +162,9 @@ class Publisher:
                 refused.pop(int(success["Id"]), None)
                 del left[success["Id"]]
             for failure in answer.get("Failed", []):
-                is_ours = failure["SenderFault"] and failure["Code"] not in _TRANSIENT
-                refused[int(failure["Id"])] = Refusal(f"{failure['Code']}: {failure.get('Message', '')}", is_ours)
+                code = failure["Code"]
+                is_ours = failure["SenderFault"] and code not in _OTHERS and not code.startswith("KMS")
+                refused[int(failure["Id"])] = Refusal(f"{code}: {failure.get('Message', '')}", is_ours)
                 if is_ours:
                     del left[failure["Id"]]
             return bool(left)

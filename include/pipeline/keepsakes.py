@@ -39,7 +39,7 @@ select replay_id, from_time, to_time, sources, started_at from ops.replays order
 """
 _SENT: Final = """
 select o.outbox_id, a.alert_key, a.rule, a.category, a.symbol, a.candle_start, a.severity, a.direction, a.value,
-       a.threshold, a.message, a.created_at, o.sent_at
+       a.threshold, a.message, a.created_at, coalesce(a.sent_at, o.sent_at) as sent_at, a.latency_seconds
 from ops.outbox as o inner join marts.alerts as a using (alert_key)
 where o.sent_at is not null and o.kept_at is null
 order by o.outbox_id limit %s
@@ -47,12 +47,13 @@ order by o.outbox_id limit %s
 _RESTORE_SENT: Final = """
 insert into marts.alerts (
     alert_key, rule, category, symbol, candle_start, severity, direction, value, threshold, message, state, created_at,
-    sent_at)
+    sent_at, latency_seconds)
 select alert_key, rule, category, symbol, candle_start, severity, direction, value, threshold, message, 'sent',
-       created_at, sent_at
+       created_at, sent_at, latency_seconds
 from jsonb_to_recordset(%s) as r (
     alert_key text, rule text, category text, symbol text, candle_start timestamptz, severity text, direction text,
-    value double precision, threshold double precision, message text, created_at timestamptz, sent_at timestamptz)
+    value double precision, threshold double precision, message text, created_at timestamptz, sent_at timestamptz,
+    latency_seconds double precision)
 on conflict (alert_key) do nothing
 """
 _COVERAGE: Final = """

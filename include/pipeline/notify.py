@@ -127,7 +127,7 @@ class _Run:
     def _send(self, topic: str | None, rows: Sequence[Unsent]) -> None:
         publisher = self._publisher(topic)
         blocked = self._blocked.setdefault(topic, set())
-        attempts = {row.outbox_id: row.attempts for row in rows}
+        refusals = {row.outbox_id: row.refusals for row in rows}
         dressed = self._dressed(rows)
         for batch in batches(dressed, fifo=publisher.fifo, held=blocked):
             crash_point("before_publish")
@@ -143,7 +143,7 @@ class _Run:
             for message in batch:
                 if refusal := published.refused.get(message.outbox_id):
                     self.problem = self.problem or f"{message.subject!r}: {refusal.reason}"
-                    if refusal.is_ours and attempts[message.outbox_id] + 1 >= PATIENCE:
+                    if refusal.is_ours and refusals[message.outbox_id] + 1 >= PATIENCE:
                         self._bury(message, refusal.reason)
                     else:
                         blocked.add(group_of(message))
@@ -171,7 +171,12 @@ class _Run:
             for message in batch:
                 if message.outbox_id not in taken:
                     refusal = published.refused.get(message.outbox_id)
-                    mark_failed(self._conn, [message.outbox_id], refusal.reason if refusal else str(published.broken))
+                    mark_failed(
+                        self._conn,
+                        [message.outbox_id],
+                        refusal.reason if refusal else str(published.broken),
+                        is_refused=refusal is not None and refusal.is_ours,
+                    )
 
     def _bury(self, message: Message, reason: str) -> None:
         """First the queue, then the mark: killed between the two, the next run does both again."""

@@ -15,7 +15,9 @@ from psycopg import sql
 
 # About us and not about the market: when we saw it, and what became of it.
 _OURS: Final = frozenset({"received_at", "loaded_at", "created_at", "updated_at", "found_at", "sent_at"})
-_OURS_IN: Final[Mapping[str, frozenset[str]]] = {"alerts": frozenset({"state"})}  # whether somebody was told
+_OURS_IN: Final[Mapping[str, frozenset[str]]] = {
+    "alerts": frozenset({"state", "latency_seconds"})
+}  # whether somebody was told, and how soon
 _ONLY: Final[Mapping[str, str]] = {"alerts": "category = 'market'"}
 
 _COLUMNS: Final = """

@@ -61,7 +61,7 @@ def test_the_alert_and_its_outbox_row_say_the_same(marts_settings: Settings) -> 
     assert row == (
         "zscore", "AAPL", minute(1), "warning", "up", 3.5, 3.0, "new",
         "WARNING: AAPL: 100.00 is 3.5 standard deviations above its mean (limit 3)", True, True,
-        {"rule": "zscore", "symbol": "AAPL", "severity": "warning", "category": "market"}, None,
+        {"rule": "zscore", "symbol": "AAPL", "severity": "warning", "category": "market", "kind": "opened"}, None,
     )  # fmt: skip
 
 
