@@ -23,6 +23,7 @@ from include.stack.delivery import provision_delivery
 from include.warehouse.db import connect
 from tests.faults.proxy import Answer, LoseAnswer, Reset, aws_faults
 from tests.notify.faults import THROTTLED, RefuseEntries, delivered, messages, put_alerts
+from tests.pipeline.candles import make_room
 
 pytestmark = pytest.mark.stack
 
@@ -191,3 +192,27 @@ def test_each_severity_has_its_topic_and_a_topic_that_is_gone_holds_up_no_other(
     with pytest.raises(NotifyError, match=r"1 alerts sent, 2 wait; SNS said: .*NotFound"):
         notify(ours)
     assert messages(delivered(ours)) == ["warning 3"]
+
+
+def test_an_alert_shows_the_last_hours_of_its_instrument_and_goes_without_where_there_are_none(
+    marts_settings: Settings,
+) -> None:
+    end = at(0)
+    with connect(marts_settings) as conn:
+        minutes = [*range(0, 100), *range(160, 240)]  # one hour is missing
+        make_room(conn, "indicators_1m", [end])
+        conn.cursor().executemany(
+            "insert into marts.indicators_1m (symbol, candle_start, source, close) "
+            "values ('AAPL', %s, 'simulator', %s)",
+            [(end - timedelta(minutes=239 - n), 100 + n + (500 if n == 239 else 0)) for n in minutes],
+        )
+    put_alerts(marts_settings, ("AAPL", "one"), ("MSFT", "two"), at=end)
+    notify(marts_settings)
+    one, two = delivered(marts_settings)
+    assert one["sparkline"] == "▁▁▁▁▁▁▁▂▂▂▂▂▂▂       ▃▃▃▃▃▃▃▃▃▃█"
+    assert one["text"].splitlines()[-2:] == [one["sparkline"], f"seen? quantstream alerts ack {one['alert_key'][:8]}"]
+    assert two["sparkline"] is None
+    put_alerts(marts_settings, ("AAPL", "three"), at=end)
+    notify(marts_settings.model_copy(update={"chart_url": "https://charts.example.com/{symbol}"}))
+    (three,) = delivered(marts_settings)
+    assert (three["sparkline"], three["chart_url"]) == (None, "https://charts.example.com/AAPL")
