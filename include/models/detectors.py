@@ -7,12 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Final, Protocol
 
 import numpy as np
 
-from include.models.features import FEATURES, Flags, features, minutes_of
+from include.models.features import FEATURES, Flags, features
 from include.models.seasonal import Baseline, Ints, Numbers, places
 
 _SPEAKERS: Final = 3
@@ -85,12 +84,16 @@ class Outliers:
     group_of: Ints
 
     def judge(
-        self, symbols: Sequence[str], at: Sequence[datetime], is_first: Flags, columns: Mapping[str, Numbers],
+        self, symbols: Sequence[str], minutes: Ints, is_first: Flags, columns: Mapping[str, Numbers], wanted: Flags,
         threshold: float | None = None,
     ) -> Judgement:  # fmt: skip
-        """Judge rows ordered by series and time; `threshold` in place of the model's own."""
-        of, minutes = places(self.baseline.symbols, symbols), minutes_of(at)
-        return self.judge_rows(of, features(columns, minutes, is_first, self.baseline, of), threshold)
+        """Judge the wanted ones of rows ordered by series and time; the others are their history.
+
+        `minutes`: since 1970. `threshold`: in place of the model's own.
+        """
+        of = places(self.baseline.symbols, symbols)
+        found = features(columns, minutes, is_first, self.baseline, of)
+        return self.judge_rows(np.where(wanted, of, -1), found, threshold)
 
     def judge_series(self, symbol: str, minutes: Ints, columns: Mapping[str, Numbers]) -> Judgement:
         """The same of one series from its beginning; `minutes` since 1970, ascending."""
@@ -138,11 +141,12 @@ class Seasonal:
     thresholds: Numbers
 
     def judge(
-        self, symbols: Sequence[str], at: Sequence[datetime], is_first: Flags, columns: Mapping[str, Numbers],
+        self, symbols: Sequence[str], minutes: Ints, is_first: Flags, columns: Mapping[str, Numbers], wanted: Flags,
         threshold: float | None = None,
     ) -> Judgement:  # fmt: skip
-        """Judge each row by itself; `threshold` in place of the model's own."""
-        return self.judge_columns(places(self.baseline.symbols, symbols), minutes_of(at), columns, threshold)
+        """Judge the wanted rows, each by itself; `minutes` since 1970, `threshold` in place of the model's own."""
+        of = np.where(wanted, places(self.baseline.symbols, symbols), -1)
+        return self.judge_columns(of, minutes, columns, threshold)
 
     def judge_series(self, symbol: str, minutes: Ints, columns: Mapping[str, Numbers]) -> Judgement:
         """The same of one series; `minutes` since 1970."""

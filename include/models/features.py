@@ -6,8 +6,7 @@ A number that is not known (no spread, no volume, the first rows of a series, a 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from datetime import datetime
+from collections.abc import Mapping
 from typing import Final
 
 import numpy as np
@@ -23,7 +22,7 @@ deviations from what is usual at this time. volume_change: the logarithm of the 
 
 COLUMNS: Final = ("close", "volume", "volatility_20", "spread")
 RECENT: Final = 20
-HISTORY: Final = RECENT + 5
+HISTORY: Final = RECENT
 _LEAST_SHARE: Final = 0.2  # of the usual volatility, below which the deviations of a return are not taken
 
 
@@ -38,8 +37,8 @@ def features(columns: Mapping[str, Numbers], minutes: Ints, is_first: Flags, bas
     with np.errstate(divide="ignore", invalid="ignore"):
         log_close = np.where(close > 0, np.log(close), np.nan)
         log_volume = np.where(volume > 0, np.log(volume), np.nan)
-    least = _LEAST_SHARE * baseline.usual("volatility", of, minutes)
-    usual_move = np.fmax(volatility, least)  # NaN only where both are
+    usual = baseline.usual("volatility", of, minutes)
+    usual_move = np.where(np.isfinite(volatility), np.fmax(volatility, _LEAST_SHARE * usual), usual)
     found = np.full((len(minutes), len(FEATURES)), np.nan)
     for number, length in enumerate((1, 5)):
         before = _minutes_before(minutes, series, length)
@@ -52,11 +51,6 @@ def features(columns: Mapping[str, Numbers], minutes: Ints, is_first: Flags, bas
     found[~np.isfinite(found)] = np.nan
     found[of < 0] = np.nan
     return found
-
-
-def minutes_of(at: Sequence[datetime]) -> Ints:
-    """Times (UTC) as whole minutes since 1970."""
-    return np.fromiter((int(one.timestamp()) // 60 for one in at), np.int64, len(at))
 
 
 def _minutes_before(minutes: Ints, series: Ints, length: int) -> Ints:

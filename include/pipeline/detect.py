@@ -38,6 +38,7 @@ from include.detection.rule import Reads, Rows
 from include.events import Window
 from include.instruments import known_instruments
 from include.pipeline.alert_chains import Chains, is_start
+from include.pipeline.models import load_approved
 from include.settings import Settings
 from include.sources import ALWAYS_OPEN
 from include.transform.listings import load_positions
@@ -103,7 +104,7 @@ def detect(
         attempt(conn, "detect", run_id=run_id) as this,
         lease(conn, "detect", seconds=settings.lease_seconds) as held,
     ):
-        looking = _Looking(conn, *_rules(conn, settings))
+        looking = _looking(conn, settings)
         max_age = timedelta(hours=settings.alert_max_age_hours)
         run = _Run(looking, send_from=at - max_age if max_age else None)
 
@@ -135,7 +136,7 @@ def flags(settings: Settings, window: Window) -> list[dict[str, object]]:
     before. Ordered by candle, symbol, rule and source.
     """
     with connect(settings) as conn:
-        looking = _Looking(conn, *_rules(conn, settings))
+        looking = _looking(conn, settings)
         with conn.transaction():
             spans, found = symbols_between(conn, window), []
             for reads in _READS:
@@ -248,6 +249,19 @@ def _parts(queue: Sequence[Queued]) -> list[list[Queued]]:
             room = PART - one.minutes
         parts[-1].append(one)
     return parts
+
+
+def _looking(conn: psycopg.Connection, settings: Settings) -> _Looking:
+    """The rules, with the approved models that they ask for."""
+    detection, asset_classes = _rules(conn, settings)
+    wanted = {
+        name
+        for rule in detection.enabled()
+        for params in detection.variants(rule)
+        if params.enabled
+        for name in detection.rules[rule].models(params)
+    }
+    return _Looking(conn, detection, asset_classes, models=load_approved(settings, conn, wanted))
 
 
 def _rules(conn: psycopg.Connection, settings: Settings) -> tuple[Detection, dict[str, str]]:

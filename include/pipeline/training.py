@@ -7,11 +7,10 @@ in use are scored on `[end - holdout, end)`. A symbol is in memory at a time; wh
 from __future__ import annotations
 
 import logging
-import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import numpy as np
@@ -27,6 +26,7 @@ from include.models.judging import Judging, Scores, verdict
 from include.models.learning import NAMES, Learning, TrainParams, is_quiet
 from include.models.seasonal import Baseline, TooShortError, buckets_for
 from include.models.shocks import inject
+from include.pipeline.history_request import parse_moment
 from include.pipeline.models import STEP, load, store
 from include.pipeline.training_rows import Held, candles_range, new_digest, read_rows, symbols_held
 from include.settings import Settings
@@ -184,7 +184,7 @@ class _Run:
         if there is not None:
             return Trained(name, there.version, there.state, there.reason, there.scores, is_new=False)
         key = store(self.settings, artifact)
-        is_better, reason = verdict(new, used)
+        is_better, reason = verdict(name, new, used)
         state: State = "approved" if is_better else "rejected" if new.shocks else "candidate"
         with self.conn.transaction():
             add_model(
@@ -231,7 +231,22 @@ def _symbols(
     return chosen, left_out
 
 
-def window_until(end: datetime, days: float = DAYS) -> tuple[datetime, datetime]:
-    """The window of so many days that ends with the last whole UTC day before `end`."""
-    last = end.replace(hour=0, minute=0, second=0, microsecond=0)
-    return last - timedelta(days=math.ceil(days)), last
+def last_midnight(before: datetime) -> datetime:
+    """The last midnight (UTC) at or before a time of any zone."""
+    return before.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+
+
+def train_as_asked(
+    settings: Settings, asked: Mapping[str, Any], ends_at: datetime, *, run_id: str | None = None
+) -> str:
+    """Train as a run's params say (`from`, `to`, `holdout_days`, `models`); `ends_at` stands in for `to`.
+
+    Returns what became of each model, a line for each. Raises as `train_models` does.
+    """
+    end = parse_moment("to", asked["to"]) if asked.get("to") else last_midnight(ends_at)
+    start = parse_moment("from", asked["from"]) if asked.get("from") else end - timedelta(days=DAYS)
+    report = train_models(
+        settings, start, end, holdout_days=int(asked.get("holdout_days") or HOLDOUT_DAYS),
+        names=list(asked.get("models") or NAMES), progress=log.info, run_id=run_id,
+    )  # fmt: skip
+    return "\n".join(f"{one.name} {one.version} {one.state}: {one.reason}" for one in report.models)
