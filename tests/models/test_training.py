@@ -71,9 +71,9 @@ def test_from_candles_to_findings(marts_settings: Settings) -> None:
         )
 
         # What comes after the window changes nothing of what is learned: the same versions come out.
+        held_out = MONDAY + 7 * 1440
         conn.execute(
-            "update marts.indicators_1m set close = close * 3, volume = 1 where candle_start >= %s",
-            [at(7 * 1440 + MONDAY)],
+            "update marts.indicators_1m set close = close * 3, volume = 1 where candle_start >= %s", [at(held_out)]
         )
         assert [(one.version, one.is_new) for one in train(settings).models] == [
             (one.version, False) for one in first.models
