@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Final
 import numpy as np
 from pydantic import Field
 
+from include.alerts import Severity
 from include.detection.rule import Mark, Marks, Params, Rows, Rule
 
 HISTORY: Final = 20  # rows that the models' features look back at
@@ -35,6 +36,7 @@ class OutlierParams(Params):
 
 
 class SeasonalParams(Params):
+    severity: Severity = "info"
     threshold: float | None = Field(
         None, gt=0, allow_inf_nan=False, description="deviations above the usual of this time; null: the model's own"
     )
