@@ -9,7 +9,7 @@ the days before `to` that are held out, `models` some of the names.
 
 | when it fails | then |
 |---|---|
-| a window without enough candles | nothing changes; the error says from when to when there are candles |
+| a window without enough candles | nothing changes; the text says from when to when there are candles. Without a window of your own it is skipped |
 | the lake does not answer | nothing changes, and the retry makes the very same files |
 | a model is rejected | the one before stays in use; see the runbook *A model was rejected* |
 
@@ -22,6 +22,7 @@ from datetime import timedelta
 from typing import Any
 
 from airflow.sdk import CronDataIntervalTimetable, Param, dag, task
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from include.pipeline.task_defaults import HISTORY_TASK
 from include.settings import get_settings
@@ -47,9 +48,17 @@ from include.settings import get_settings
 def model_training() -> None:
     @task
     def train(run_id: str, params: dict[str, Any], data_interval_end: Any) -> str:
-        from include.pipeline.training import train_as_asked
+        from include.errors import ConfigError
+        from include.pipeline.training import NotEnoughError, train_as_asked
 
-        return train_as_asked(get_settings(), dict(params), data_interval_end, run_id=run_id)
+        try:
+            return train_as_asked(get_settings(), dict(params), data_interval_end, run_id=run_id)
+        except ConfigError as error:
+            raise AirflowFailException(str(error)) from error
+        except NotEnoughError as error:
+            if params["from"] or params["to"]:
+                raise AirflowFailException(str(error)) from error
+            raise AirflowSkipException(str(error)) from error  # a young platform: next week there is more
 
     train()
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import tempfile
 from collections.abc import Collection
 from pathlib import Path
@@ -125,6 +126,9 @@ def _keep(folder: Path, bodies: list[bytes]) -> None:
             with os.fdopen(handle, "wb") as out:
                 out.write(body)
             Path(path).replace(folder / file)
+        for other in folder.parent.iterdir():  # one version of each is enough; the lake has them all
+            if other != folder:
+                shutil.rmtree(other, ignore_errors=True)
     except OSError as error:
         log.warning("models: %s is not kept on disk: %s", folder, error)
 

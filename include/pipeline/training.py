@@ -87,7 +87,7 @@ def train_models(
     if a training runs already, LakeError if the lake does not take the files. Training again gives the same versions.
     """
     until = end - timedelta(days=holdout_days)
-    buckets = _checked(start, until, end, holdout_days, names)
+    _check(start, until, end, holdout_days, names)
     params = params or TrainParams()
     with (
         connect(settings) as conn,
@@ -97,6 +97,7 @@ def train_models(
     ):
         classes = {one.symbol: one.asset_class for one in known_instruments(conn, settings)}
         chosen, left_out = _symbols(conn, start, until, classes)
+        buckets = _buckets(max(start, last_midnight(min(one.first for one in chosen))), until)
         run = _Run(settings, conn, held, (start, until, end), params, progress)
         run.learn(chosen, classes, buckets)
         trained = run.decide(names, chosen)
@@ -197,8 +198,8 @@ class _Run:
         return Trained(name, artifact.version, state, reason, scores)
 
 
-def _checked(start: datetime, until: datetime, end: datetime, holdout_days: int, names: Sequence[str]) -> int:
-    """How fine the seasonal baseline can be. Raises ConfigError."""
+def _check(start: datetime, until: datetime, end: datetime, holdout_days: int, names: Sequence[str]) -> None:
+    """Refuse what can be no training. Raises ConfigError."""
     if unknown := [name for name in names if name not in NAMES]:
         raise ConfigError(f"there is no model {', '.join(unknown)}; they are called {', '.join(NAMES)}")
     if holdout_days < 1:
@@ -206,11 +207,19 @@ def _checked(start: datetime, until: datetime, end: datetime, holdout_days: int,
     if start >= end:
         raise ConfigError(f"the window ends ({end:%Y-%m-%d %H:%M}) before it begins ({start:%Y-%m-%d %H:%M})")
     try:
-        return buckets_for((until - start) / timedelta(days=1))
+        buckets_for((until - start) / timedelta(days=1))
     except TooShortError as error:
         raise ConfigError(
             f"the window from {start:%Y-%m-%d} to {end:%Y-%m-%d}, {holdout_days} days of it held out: {error}"
         ) from None
+
+
+def _buckets(first: datetime, until: datetime) -> int:
+    """How fine the seasonal baseline can be with candles from `first` on. Raises NotEnoughError."""
+    try:
+        return buckets_for((until - first) / timedelta(days=1))
+    except TooShortError as error:
+        raise NotEnoughError(f"there are candles from {first:%Y-%m-%d} on, up to {until:%Y-%m-%d}: {error}") from None
 
 
 def _symbols(

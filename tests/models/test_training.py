@@ -19,7 +19,7 @@ from include.models.learning import TrainParams
 from include.pipeline import models as kept
 from include.pipeline.detect import flags
 from include.pipeline.models import approve, find_model, load_approved, retire
-from include.pipeline.training import NotEnoughError, TrainReport, last_midnight, train_models
+from include.pipeline.training import NotEnoughError, TrainReport, _buckets, last_midnight, train_models
 from include.settings import Settings
 from include.warehouse.db import connect
 from include.warehouse.models import all_models
@@ -142,6 +142,14 @@ def test_a_window_without_candles_says_where_there_are_some(
             find_model(conn, "seasonal")
     monkeypatch.setattr("include.settings.load_settings", lambda **overrides: marts_settings)
     assert "no model was trained yet" in CliRunner().invoke(cli.app, ["models", "list"]).output
+
+
+def test_a_window_counts_from_its_first_candle_on() -> None:
+    assert [_buckets(START, START + timedelta(days=days)) for days in (7, 28)] == [48, 336]
+    with pytest.raises(
+        NotEnoughError, match="2026-01-05 on, up to 2026-01-11: 6 days are less than a week"
+    ):
+        _buckets(START, START + timedelta(days=6))
 
 
 def test_a_days_end_is_midnight_in_utc_whatever_the_zone() -> None:
