@@ -150,6 +150,12 @@ def flags(settings: Settings, window: Window) -> list[dict[str, object]]:
     return sorted(rows, key=lambda row: (row["candle_start"], row["symbol"], row["rule"], row["source"]))
 
 
+def check_rules(settings: Settings) -> None:
+    """Raises ConfigError listing what is wrong with `detection.yml`, for what is traded and held now."""
+    with connect(settings) as conn:
+        _rules(conn, settings)
+
+
 @dataclass
 class _Looking:
     """What the rules say of stretches of the warehouse, with what they need to know."""
@@ -187,7 +193,8 @@ class _Looking:
         if not stretches or not columns:
             return
         if reads == "candles":
-            rows = read_candles(self.conn, stretches, columns, length, sorted(ALWAYS_OPEN))
+            minutes = depth(self.detection, reads, "spread")
+            rows = read_candles(self.conn, stretches, columns, length, sorted(ALWAYS_OPEN), minutes)
         elif reads == "closes":
             rows = read_closes(self.conn, stretches, columns, length)
         else:

@@ -146,9 +146,7 @@ def test_a_window_without_candles_says_where_there_are_some(
 
 def test_a_window_counts_from_its_first_candle_on() -> None:
     assert [_buckets(START, START + timedelta(days=days)) for days in (7, 28)] == [48, 336]
-    with pytest.raises(
-        NotEnoughError, match="2026-01-05 on, up to 2026-01-11: 6 days are less than a week"
-    ):
+    with pytest.raises(NotEnoughError, match="2026-01-05 on, up to 2026-01-11: 6 days are less than a week"):
         _buckets(START, START + timedelta(days=6))
 
 
