@@ -1,196 +1,244 @@
-"""`detection.yml`: which rules run, with which thresholds, per asset class and per instrument.
+"""`detection.yml`: which rules run and with what, in general, per asset class, instrument and portfolio.
 
-A mistake is reported with the file, the line, the value and what is allowed, all mistakes at once.
+What may be written is told by the rules themselves: each rule's parameters are a class of its own. A mistake is
+reported with the file, the line, the value and what is allowed, all mistakes at once.
 """
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import product
 from pathlib import Path
-from typing import Annotated, Any, Final, Generic, Literal, TypeVar, get_args
+from typing import Any, Final
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+import orjson
+from pydantic import ValidationError
 
-from include.alerts import Severity
+from include.detection.registry import RULES, NotARuleError, load_own
+from include.detection.rule import Params, Rule
+from include.detection.yaml_lines import Document, Place, explain, meant
 from include.errors import ConfigError
-from include.instruments import AssetClass
+from include.instruments import ASSET_CLASSES
 
-RuleName = Literal["zscore", "change", "sma_cross", "source_divergence"]
-RULES: Final[tuple[RuleName, ...]] = get_args(RuleName)
-Limit = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+SETTING: Final = "QUANTSTREAM_DETECTION_FILE"
+LONGEST: Final = 10_080
+"""Rows that a rule may look back: a week of minutes."""
 
-Place = tuple[str, ...]
+_CLASSES, _INSTRUMENTS, _PORTFOLIOS = "asset_classes", "instruments", "portfolios"
+_SECTIONS: Final = ("rules", "own")
 
-
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-
-class Params(_Model):
-    """What every rule takes."""
-
-    enabled: bool = True
-    severity: Severity = "warning"
+Given = Mapping[str, Any]
 
 
-class ZscoreParams(Params):
-    threshold: Limit = Field(3.0, description="standard deviations, above 0")
+class Detection:
+    """Which rules run, and with what. Equal if they say the same; nothing in it changes."""
+
+    def __init__(self, given: Mapping[str, Given] | None = None, rules: Mapping[str, Rule[Any]] = RULES) -> None:
+        """`given` is what the file says of each rule, checked. Use `load_detection`, or `Detection.of` in code."""
+        self.rules = dict(rules)
+        self._given: dict[str, Given] = {name: dict(one) for name, one in (given or {}).items() if one}
+        self._text = orjson.dumps([self._given, sorted(rules)], option=orjson.OPT_SORT_KEYS)
+        self._known: dict[tuple[str, bytes], Params] = {}
+        self._general: dict[str, Params] = {
+            name: rule.params.model_validate(self._layers(name)[0]) for name, rule in self.rules.items()
+        }
+
+    @classmethod
+    def of(cls, _rules: Mapping[str, Rule[Any]] = RULES, /, **given: Given) -> Detection:
+        """The rules with these values, as they stand in the file under `rules`. Raises ConfigError."""
+        wrong: list[tuple[Place, str]] = list(_problems(given, _rules, None, None))
+        if wrong:
+            raise ConfigError("\n  ".join(["wrong detection rules:", *(text for _, text in wrong)]))
+        return cls(given, _rules)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Detection) and self._text == other._text
+
+    def __hash__(self) -> int:
+        return hash(self._text)
+
+    def params(self, rule: str, symbol: str, asset_class: str | None) -> Params:
+        """What holds for one instrument or portfolio: its own values over its asset class's over the rule's."""
+        general, classes, names = self._layers(rule)
+        layers = [one for one in (classes.get(asset_class or ""), names.get(symbol)) if one]
+        if not layers:
+            return self._general[rule]
+        merged = dict(general)
+        for layer in layers:
+            merged |= layer
+        key = (rule, orjson.dumps(merged, option=orjson.OPT_SORT_KEYS))
+        if key not in self._known:
+            found: Params = self.rules[rule].params.model_validate(merged)
+            self._known[key] = found
+        return self._known[key]
+
+    def enabled(self) -> tuple[str, ...]:
+        """The rules that are enabled for something, in the order of the platform."""
+        return tuple(name for name in self.rules if any(one.enabled for one in self.variants(name)))
+
+    def history(self, rule: str) -> int:
+        """How many rows before a row have to be known, whichever its instrument."""
+        enabled = [one for one in self.variants(rule) if one.enabled]
+        return max((self.rules[rule].history(one) for one in enabled), default=0)
+
+    def is_uniform(self, rule: str) -> bool:
+        """Whether the rule has the same values everywhere."""
+        _, classes, names = self._layers(rule)
+        return not classes and not names
+
+    def variants(self, rule: str) -> Iterator[Params]:
+        """All values that the rule may have somewhere."""
+        general, classes, names = self._layers(rule)
+        for one, other in product(({}, *classes.values()), ({}, *names.values())):
+            yield self.rules[rule].params.model_validate({**general, **one, **other})
+
+    def _layers(self, rule: str) -> tuple[Given, Mapping[str, Given], Mapping[str, Given]]:
+        """What is given in general, by asset class, and by name."""
+        given = self._given.get(rule, {})
+        overrides = (_CLASSES, _INSTRUMENTS, _PORTFOLIOS)
+        general = {name: value for name, value in given.items() if name not in overrides}
+        return general, given.get(_CLASSES) or {}, {**(given.get(_INSTRUMENTS) or {}), **(given.get(_PORTFOLIOS) or {})}
 
 
-class ChangeParams(Params):
-    threshold: Limit = Field(5.0, description="percent, above 0")
-
-
-class SmaCrossParams(Params):
-    severity: Severity = "info"
-
-
-class SourceDivergenceParams(Params):
-    threshold: Limit = Field(100.0, description="basis points, above 0")
-    consecutive: int = Field(3, ge=1, le=60, description="candles in a row, 1 to 60")
-
-
-P = TypeVar("P", bound=Params)
-
-
-class _Overrides(_Model, Generic[P]):
-    asset_classes: dict[AssetClass, P] = {}
-    instruments: dict[str, P] = {}
-
-
-class ZscoreRule(_Overrides[ZscoreParams], ZscoreParams):
-    pass
-
-
-class ChangeRule(_Overrides[ChangeParams], ChangeParams):
-    pass
-
-
-class SmaCrossRule(_Overrides[SmaCrossParams], SmaCrossParams):
-    pass
-
-
-class SourceDivergenceRule(_Overrides[SourceDivergenceParams], SourceDivergenceParams):
-    pass
-
-
-class Rules(_Model):
-    """One field per rule; what is left out has its defaults."""
-
-    zscore: ZscoreRule = ZscoreRule()
-    change: ChangeRule = ChangeRule()
-    sma_cross: SmaCrossRule = SmaCrossRule()
-    source_divergence: SourceDivergenceRule = SourceDivergenceRule()
-
-
-class Detection(_Model):
-    """The whole file."""
-
-    rules: Rules = Rules()
-
-    def params(self, rule: RuleName, symbol: str, asset_class: str | None) -> Params:
-        """What holds for one symbol: its own override over its asset class's over the rule's."""
-        general: Any = getattr(self.rules, rule)
-        layers = (general.asset_classes.get(asset_class), general.instruments.get(symbol))
-        nearer = {name: value for layer in layers if layer for name, value in _given(layer)}
-        params: Params = general.model_copy(update=nearer) if nearer else general
-        return params
-
-
-def load_detection(path: Path, symbols: Mapping[str, object] | None = None) -> Detection:
-    """Read and check the file. With `symbols` (what is traded), an override for any other symbol is a mistake too.
+def load_detection(
+    path: Path, symbols: Iterable[str] | None = None, portfolios: Iterable[str] | None = None
+) -> Detection:
+    """Read and check the file. With `symbols` (what is traded) and `portfolios`, an override for another is a mistake.
 
     Raises ConfigError listing every mistake with its line.
     """
-    try:
-        root = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
-    except OSError as error:
-        raise ConfigError(f"cannot read {path} (setting QUANTSTREAM_DETECTION_FILE): {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is no YAML: {error}") from None
-    lines: dict[Place, int] = {}
-    problems: list[tuple[int, str]] = []
-    data = _plain(root, (), lines, problems) if root else {}
-    found: Detection | None = None
-    try:
-        found = Detection.model_validate(data)
-    except ValidationError as error:
-        for problem in error.errors():
-            at = tuple(str(part) for part in problem["loc"] if part != "[key]")
-            problems.append((_line(at, lines), _explain(at, problem)))
-    if found is not None and symbols is not None:
-        problems += [(_line(at, lines), text) for at, text in _unknown_symbols(found, symbols)]
-    if problems or found is None:
-        said = (f"{path}:{line}: {text}" for line, text in sorted(problems))
-        raise ConfigError("\n  ".join(["wrong detection rules:", *said]))
-    return found
-
-
-def _given(layer: Params) -> Iterator[tuple[str, object]]:
-    return ((name, getattr(layer, name)) for name in layer.model_fields_set)
-
-
-def _plain(node: yaml.Node, at: Place, lines: dict[Place, int], problems: list[tuple[int, str]]) -> Any:
-    """The node as plain data, keys always as text (`ON` is a ticker, not true), with the line of each place."""
-    lines.setdefault(at, node.start_mark.line + 1)
-    if isinstance(node, yaml.MappingNode):
+    file = Document(path, SETTING)
+    data = file.data
+    if not isinstance(data, dict):
+        file.wrong((), f"the file is {data!r:.60}: it must be a mapping with {' and '.join(_SECTIONS)}")
         data = {}
-        for key, value in node.value:
-            name, line = str(key.value), key.start_mark.line + 1
-            if name in data:
-                problems.append((line, f"{'.'.join((*at, name))} stands here twice (first in line {lines[*at, name]})"))
-            lines.setdefault((*at, name), line)
-            data[name] = _plain(value, (*at, name), lines, problems)
-        return data
-    if isinstance(node, yaml.SequenceNode):
-        return [_plain(value, (*at, str(n)), lines, problems) for n, value in enumerate(node.value)]
-    return yaml.SafeLoader("").construct_object(node)
+    for name in data:
+        if name not in _SECTIONS:
+            file.wrong((name,), f"unknown key {name!r}{meant(name, _SECTIONS)}; allowed: {', '.join(_SECTIONS)}")
+    rules = dict(RULES)
+    for place, rule, text in _own(data.get("own"), path.parent, rules):
+        if rule is None:
+            file.wrong(place, text)
+        else:
+            rules[rule.name] = rule
+    given = data.get("rules") or {}
+    if isinstance(given, dict):
+        for place, text in _problems(given, rules, symbols, portfolios):
+            file.wrong(place, text)
+    else:
+        file.wrong(("rules",), f"rules is {given!r:.60}: it must be a mapping of rules")
+    file.check("detection rules")
+    return Detection(given, rules)
 
 
-def _line(at: Place, lines: Mapping[Place, int]) -> int:
-    """The line of this place, or of the nearest one around it."""
-    while at and at not in lines:
-        at = at[:-1]
-    return lines.get(at, 1)
+def _own(named: object, folder: Path, known: Mapping[str, Rule[Any]]) -> Iterator[tuple[Place, Rule[Any] | None, str]]:
+    """The rules that the section `own` names, or what is wrong with a line of it."""
+    if named is None:
+        return
+    if not isinstance(named, list):
+        yield ("own",), None, f"own is {named!r:.60}: it must be a list of rules, one a line"
+        return
+    seen = set(known)
+    for place, one in enumerate(named):
+        at = ("own", str(place))
+        try:
+            rule = load_own(str(one), folder)
+        except NotARuleError as error:
+            yield at, None, f"own rule {one!r}: {error}"
+            continue
+        if rule.name in seen:
+            yield at, None, f"own rule {one!r}: another rule is called {rule.name!r}; give it another name"
+            continue
+        seen.add(rule.name)
+        yield at, rule, ""
 
 
-def _explain(at: Place, problem: Any) -> str:
-    name = ".".join(at) or "the file"
-    if problem["type"] == "extra_forbidden":
-        what = "rule" if at[:-1] == ("rules",) else "key"
-        allowed = list(_model_at(at[:-1]).model_fields)
-        return f"unknown {what} {at[-1]!r}{_meant(at[-1], allowed)}; allowed: {', '.join(allowed)}"
-    fields = _model_at(at[:-1]).model_fields if at else {}
-    meaning = fields[at[-1]].description if at and at[-1] in fields else None
-    wanted = problem["msg"][0].lower() + problem["msg"][1:]
-    return f"{name} is {problem['input']!r:.60}: {wanted}" + (f" ({meaning})" if meaning else "")
+def _problems(
+    given: Mapping[str, Any],
+    rules: Mapping[str, Rule[Any]],
+    symbols: Iterable[str] | None,
+    portfolios: Iterable[str] | None,
+) -> Iterator[tuple[Place, str]]:
+    """What is wrong with what is said of the rules, each with its place."""
+    for name, said in given.items():
+        at: Place = ("rules", name)
+        if name not in rules:
+            yield at, f"unknown rule {name!r}{meant(name, rules)}; allowed: {', '.join(rules)}"
+            continue
+        yield from _RuleCheck(rules[name], at, symbols, portfolios).problems(said)
 
 
-def _model_at(at: Place) -> type[BaseModel]:
-    """The model that describes the mapping at this place of the file."""
-    if not at:
-        return Detection
-    if len(at) == 1:
-        return Rules
-    rule = Rules.model_fields[at[1]].annotation if at[1] in RULES else Rules
-    if len(at) > 3 and rule is not None:  # rules.<rule>.instruments.<symbol>
-        return next(base for base in rule.__mro__ if base.__name__.endswith("Params"))
-    return rule or Rules
+class _RuleCheck:
+    """What may be said of one rule."""
 
+    def __init__(
+        self, rule: Rule[Any], at: Place, symbols: Iterable[str] | None, portfolios: Iterable[str] | None
+    ) -> None:
+        self.rule, self.at = rule, at
+        self.fields = rule.params.model_fields
+        self.overrides: dict[str, tuple[Iterable[str] | None, str, str]]
+        if rule.reads == "portfolios":
+            self.overrides = {_PORTFOLIOS: (portfolios, "portfolio", "those of the portfolios file")}
+        else:
+            where = "the symbols of the instruments file and those registered with --add-instruments"
+            self.overrides = {
+                _CLASSES: (ASSET_CLASSES, "asset class", ", ".join(ASSET_CLASSES)),
+                _INSTRUMENTS: (symbols, "symbol", where),
+            }
 
-def _unknown_symbols(found: Detection, symbols: Mapping[str, object]) -> Iterator[tuple[Place, str]]:
-    for rule in RULES:
-        for symbol in getattr(found.rules, rule).instruments:
-            if symbol not in symbols:
-                yield (
-                    ("rules", rule, "instruments", symbol),
-                    f"unknown symbol {symbol!r}{_meant(symbol, symbols)}; allowed: the symbols of the instruments file "
-                    "and those registered with --add-instruments",
-                )
+    def problems(self, said: object) -> Iterator[tuple[Place, str]]:
+        if said is None:
+            return
+        if not isinstance(said, dict):
+            yield self.at, f"{'.'.join(self.at)} is {said!r:.60}: it must be a mapping of its parameters"
+            return
+        general = {name: value for name, value in said.items() if name not in self.overrides}
+        found = list(self._layer(general, {}, self.at, more=tuple(self.overrides)))
+        for section, (known, what, allowed) in self.overrides.items():
+            at, layers = (*self.at, section), said.get(section)
+            if layers is None:
+                continue
+            if not isinstance(layers, dict):
+                found.append((at, f"{'.'.join(at)} is {layers!r:.60}: it must be a mapping"))
+                continue
+            names = None if known is None else list(known)
+            for name, layer in layers.items():
+                if names is not None and name not in names:
+                    found.append(((*at, name), f"unknown {what} {name!r}{meant(name, names)}; allowed: {allowed}"))
+                if not isinstance(layer, dict):
+                    found.append(((*at, name), f"{'.'.join((*at, name))} is {layer!r:.60}: it must be a mapping"))
+                else:
+                    found += self._layer(layer, {} if found else general, (*at, name))
+        yield from found
 
+    def _layer(self, layer: Given, under: Given, at: Place, more: tuple[str, ...] = ()) -> Iterator[tuple[Place, str]]:
+        """What is wrong with these values, over those `under` them."""
+        allowed = [*self.fields, *more]
+        unknown = [name for name in layer if name not in self.fields]
+        for name in unknown:
+            yield (*at, name), f"unknown key {name!r}{meant(name, allowed)}; allowed: {', '.join(allowed)}"
+        values = {name: value for name, value in layer.items() if name in self.fields}
+        try:
+            params = self.rule.params.model_validate({**under, **values})
+        except ValidationError as error:
+            for problem in error.errors():
+                place = (*at, *(str(part) for part in problem["loc"]))
+                field = self.fields.get(str(problem["loc"][0])) if problem["loc"] else None
+                yield place, explain(".".join(place), problem, field.description if field else None)
+            return
+        if (rows := self.rule.history(params)) > LONGEST:
+            name = self._why_so_long({**under, **values})
+            yield (
+                (*at, name),
+                f"{'.'.join((*at, name))} is {values.get(name, under.get(name))!r}: the rule would look back {rows:,} "
+                f"rows, further than the history that is kept; at most {LONGEST:,} (a week of minutes)",
+            )
 
-def _meant(word: str, known: Any) -> str:
-    near = difflib.get_close_matches(word, [str(one) for one in known], n=1)
-    return f" (did you mean {near[0]!r}?)" if near else ""
+    def _why_so_long(self, values: dict[str, Any]) -> str:
+        """The parameter without which the rule would look back the least."""
+
+        def rows(name: str) -> int:
+            rest = {other: value for other, value in values.items() if other != name}
+            return self.rule.history(self.rule.params.model_validate(rest))
+
+        return min(values, key=rows)

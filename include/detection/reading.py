@@ -1,16 +1,16 @@
-"""What detection reads and ticks off in the warehouse: its queue, and the candles and closes of the queued spans.
+"""What detection is to look at: its queue in the warehouse, and the stretches of time that follow from it.
 
-A queued span says which candles changed. What is judged is more: whether an excursion begins with a candle depends on
-the one before it, so the candle after a span is judged with it; and of each source's closes as many after it as an
-episode of the rule `source_divergence` is long. Cost follows the spans, not what lies after them.
+A queued span says which candles changed. What is judged is more: what a rule says of a candle depends on those before
+it, so as many candles after a span are judged with it as the rules look back. Cost follows the spans, not what lies
+after them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
 import psycopg
 from psycopg.rows import class_row
@@ -18,7 +18,6 @@ from psycopg.types.multirange import TimestamptzMultirange
 
 from include.events import Window
 
-BATCH: Final = 20_000  # candles in memory at once
 HOLD: Final = timedelta(minutes=10)  # how long a candle that is not final holds back the final ones after it
 
 _QUEUE: Final = """
@@ -65,11 +64,14 @@ cross join lateral unnest(w.spans) as stretch (span)
 order by w.symbol, from_candle
 """
 
-_CANDLE_AFTER: Final = """
-    select i.candle_start from marts.indicators_1m as i
-    where i.symbol = g.symbol and i.is_final and i.candle_start >= g.until
-      and (g.bound is null or i.candle_start < g.bound)
-    order by i.candle_start limit 1
+_CANDLES_AFTER: Final = """
+    select max(i.candle_start) as candle_start
+    from (
+        select i.candle_start from marts.indicators_1m as i
+        where i.symbol = g.symbol and i.is_final and i.candle_start >= g.until
+          and (g.bound is null or i.candle_start < g.bound)
+        order by i.candle_start limit %(length)s
+    ) as i
 """
 
 _CLOSES_AFTER: Final = """
@@ -86,65 +88,8 @@ _CLOSES_AFTER: Final = """
     ) as d
 """
 
-_CANDLE_STRETCHES: Final = "with " + _GIVEN + _STRETCHES.format(following=_CANDLE_AFTER)
+_CANDLE_STRETCHES: Final = "with " + _GIVEN + _STRETCHES.format(following=_CANDLES_AFTER)
 _CLOSE_STRETCHES: Final = "with " + _GIVEN + _STRETCHES.format(following=_CLOSES_AFTER)
-
-# One index look-up per stretch for the candle before, one index range for the new ones.
-_CANDLES: Final = """
-select c.*
-from unnest(%(symbols)s::text[], %(from_candles)s::timestamptz[], %(untils)s::timestamptz[])
-    as q (symbol, from_candle, until)
-cross join lateral (
-    (
-        select i.symbol, i.candle_start, i.close, i.zscore, i.change_percent, i.sma_5, i.sma_20, false as is_new
-        from marts.indicators_1m as i
-        where i.symbol = q.symbol and i.is_final and i.candle_start < q.from_candle
-        order by i.candle_start desc limit 1
-    )
-    union all
-    select i.symbol, i.candle_start, i.close, i.zscore, i.change_percent, i.sma_5, i.sma_20, true
-    from marts.indicators_1m as i
-    where i.symbol = q.symbol and i.is_final and i.candle_start >= q.from_candle
-      and (q.until is null or i.candle_start < q.until)
-) as c
-order by c.symbol, q.from_candle, c.candle_start
-"""
-
-# Only series with something new; for each the older closes that the first new one is judged with. Those may belong to
-# the stretch before: there they are new, and each close counts once.
-_CLOSES: Final = """
-with series as materialized (
-    select q.symbol, q.from_candle, q.until, d.source
-    from unnest(%(symbols)s::text[], %(from_candles)s::timestamptz[], %(untils)s::timestamptz[])
-        as q (symbol, from_candle, until)
-    cross join lateral (
-        select distinct d.source from marts.source_divergence as d
-        where d.symbol = q.symbol and d.candle_start >= q.from_candle
-          and (q.until is null or d.candle_start < q.until)
-    ) as d
-)
-select distinct on (c.symbol, c.source, c.candle_start)
-       c.symbol, c.source, c.candle_start, c.close, c.divergence_basis_points, c.source_count,
-       sides.highest, sides.lowest, c.candle_start >= s.from_candle as is_new
-from series as s
-cross join lateral (
-    (
-        select d.* from marts.source_divergence as d
-        where d.symbol = s.symbol and d.source = s.source and d.candle_start < s.from_candle
-        order by d.candle_start desc limit %(length)s
-    )
-    union all
-    select d.* from marts.source_divergence as d
-    where d.symbol = s.symbol and d.source = s.source and d.candle_start >= s.from_candle
-      and (s.until is null or d.candle_start < s.until)
-) as c
-cross join lateral (
-    select max(d.divergence_basis_points) as highest, min(d.divergence_basis_points) as lowest
-    from marts.source_divergence as d
-    where d.symbol = c.symbol and d.candle_start = c.candle_start
-) as sides
-order by c.symbol, c.source, c.candle_start, is_new desc
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,30 +140,14 @@ def due_spans(queue: Iterable[Queued]) -> list[Span]:
     return [Span(one.symbol, span.lower, span.upper, one.wait_from) for one in queue for span in one.due if span.lower]
 
 
-def judged_candles(conn: psycopg.Connection, spans: Sequence[Span]) -> list[Span]:
-    """The spans, each with the final candle after it; those that meet are one. By symbol and start."""
-    return _stretches(conn, _CANDLE_STRETCHES, spans)
+def judged_candles(conn: psycopg.Connection, spans: Sequence[Span], length: int) -> list[Span]:
+    """The spans, each with the `length` final candles after it; those that meet are one. By symbol and start."""
+    return _stretches(conn, _CANDLE_STRETCHES, spans, length=length)
 
 
 def judged_closes(conn: psycopg.Connection, spans: Sequence[Span], length: int) -> list[Span]:
     """The spans, each with the `length` closes after it of every source that has one in it. By symbol and start."""
     return _stretches(conn, _CLOSE_STRETCHES, spans, length=length)
-
-
-def read_candles(conn: psycopg.Connection, spans: Sequence[Span]) -> Iterator[list[tuple[Any, ...]]]:
-    """The final candles of the spans with the one before each span, as batches of `Row` fields.
-
-    Ordered by symbol and candle_start. Needs a transaction (it reads through a cursor, `BATCH` candles at a time).
-    """
-    yield from _read(conn, "detect_candles", _CANDLES, _columns(spans))
-
-
-def read_closes(conn: psycopg.Connection, spans: Sequence[Span], before: int) -> Iterator[list[tuple[Any, ...]]]:
-    """The compared closes of the spans with the `before` older ones of each source, as batches of `Close`.
-
-    Ordered by symbol, source and candle_start. Needs a transaction.
-    """
-    yield from _read(conn, "detect_closes", _CLOSES, _columns(spans) | {"length": before})
 
 
 def symbols_between(conn: psycopg.Connection, window: Window) -> list[Span]:
@@ -271,12 +200,3 @@ def _columns(spans: Sequence[Span]) -> dict[str, object]:
         "untils": [one.until for one in spans],
         "bounds": [one.bound for one in spans],
     }
-
-
-def _read(
-    conn: psycopg.Connection, name: str, query: str, parameters: dict[str, object]
-) -> Iterator[list[tuple[Any, ...]]]:
-    with conn.cursor(name, binary=True) as cursor:
-        cursor.execute(query, parameters)
-        while rows := cursor.fetchmany(BATCH):
-            yield rows

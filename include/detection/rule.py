@@ -12,6 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 from typing import Any, ClassVar, Generic, Literal, TypeVar
 
 import numpy as np
@@ -23,9 +24,10 @@ from include.alerts import Severity
 Numbers = npt.NDArray[np.float64]
 Sides = npt.NDArray[np.int8]
 Flags = npt.NDArray[np.bool_]
+Ints = npt.NDArray[np.int64]
 
-Reads = Literal["candles", "closes", "gaps", "portfolios"]
-"""Which rows: an instrument's final minutes; a source's compared closes; silences; a portfolio's value by minute."""
+Reads = Literal["candles", "closes", "portfolios"]
+"""Which rows: an instrument's final minutes; a source's compared closes; a portfolio's value by minute."""
 
 
 class Params(BaseModel):
@@ -46,6 +48,7 @@ class Rows:
 
     A series is an instrument, an instrument at one source, or a portfolio. Numbers are doubles, NaN where unknown.
     `is_first`: a series begins here, or rows are missing from the history that was asked for.
+    `is_new`: to be judged; the others are history only. Left out: all are.
     """
 
     symbol: Sequence[str]
@@ -53,9 +56,26 @@ class Rows:
     source: Sequence[str]
     is_first: Flags
     columns: Mapping[str, Numbers] = field(default_factory=dict)
+    is_new: Flags = field(default_factory=lambda: np.zeros(0, dtype=bool))
+    reads: Reads = "candles"
+
+    def __post_init__(self) -> None:
+        if len(self.is_new) != len(self.symbol):
+            object.__setattr__(self, "is_new", np.ones(len(self.symbol), dtype=bool))
 
     def __len__(self) -> int:
         return len(self.symbol)
+
+    @cached_property
+    def minutes(self) -> Ints:
+        """Each row's time in whole minutes since 1970."""
+        return np.fromiter((int(at.timestamp()) // 60 for at in self.at), dtype=np.int64, count=len(self))
+
+    @cached_property
+    def begins(self) -> Ints:
+        """For each row the place of the first row of its series."""
+        places = np.arange(len(self))
+        return np.maximum.accumulate(np.where(self.is_first, places, 0))
 
     def __getitem__(self, column: str) -> Numbers:
         return self.columns[column]
@@ -110,7 +130,10 @@ class Rule(ABC, Generic[P]):
 
     @abstractmethod
     def find(self, rows: Rows, params: P, models: Mapping[str, Any]) -> Marks:
-        """Judge every row. A model that was never trained is absent from `models`: then a rule that wants it is silent."""
+        """Judge every new row; what is said of the others is not looked at.
+
+        A model that was never trained is absent from `models`: then a rule that wants it is silent.
+        """
 
     @abstractmethod
     def message(self, mark: Mark, params: P) -> str:

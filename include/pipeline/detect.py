@@ -11,43 +11,48 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
-from itertools import chain
-from typing import Any, Final
+from functools import partial
+from typing import Final
 
 import psycopg
 
-from include.alerts import Alert
 from include.crashpoints import crash_point
-from include.detection.config import RULES, Detection, load_detection
-from include.detection.divergence import RULE as DIVERGENCE
-from include.detection.divergence import evaluate_closes, longest_run, to_divergence_alert
-from include.detection.engine import Finding, evaluate, to_alert
+from include.detection.config import Detection, load_detection
+from include.detection.engine import columns_needed, depth, evaluate
+from include.detection.findings import Finding
+from include.detection.portfolios import judged_portfolios, read_portfolios
 from include.detection.reading import (
     Queued,
     Span,
     due_spans,
     judged_candles,
     judged_closes,
-    read_candles,
-    read_closes,
     read_queue,
     settle_queue,
     symbols_between,
 )
+from include.detection.rows import read_candles, read_closes
+from include.detection.rule import Reads, Rows
 from include.events import Window
 from include.instruments import known_instruments
+from include.pipeline.alert_chains import Chains, is_start
 from include.settings import Settings
-from include.warehouse.alerts import Written, insert_alerts, withdraw_alerts
+from include.sources import ALWAYS_OPEN
+from include.transform.listings import load_positions
+from include.warehouse.alerts import Written
 from include.warehouse.db import connect
 from include.warehouse.leases import lease
 from include.warehouse.outcomes import attempt
 
 log = logging.getLogger(__name__)
 
+_FLAG: Final = (
+    "rule", "symbol", "candle_start", "direction", "value", "threshold", "close", "severity", "source", "message",
+)  # fmt: skip
 PART: Final = 100_000  # minutes of history in one transaction; at least one symbol
-_INSTRUMENT_RULES: Final = tuple(rule for rule in RULES if rule != DIVERGENCE)
+_READS: Final[tuple[Reads, ...]] = ("candles", "closes", "portfolios")
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,9 +103,9 @@ def detect(
         attempt(conn, "detect", run_id=run_id) as this,
         lease(conn, "detect", seconds=settings.lease_seconds) as held,
     ):
-        detection, asset_classes = _rules(conn, settings)
+        looking = _Looking(conn, *_rules(conn, settings))
         max_age = timedelta(hours=settings.alert_max_age_hours)
-        run = _Run(conn, detection, asset_classes, send_from=at - max_age if max_age else None)
+        run = _Run(looking, send_from=at - max_age if max_age else None)
 
         def commit(queue: Sequence[Queued]) -> None:
             held.renew()
@@ -126,38 +131,88 @@ def flags(settings: Settings, window: Window) -> list[dict[str, object]]:
     """Every final candle that starts in the window and that a rule points at, whether or not it became an alert.
 
     One row per rule and candle, as `Finding` has it: rule, symbol, candle_start, direction, value, threshold, close,
-    severity, is_start (true where the excursion begins: only those are alerts) and source. Ordered by candle, symbol,
-    rule and source.
+    severity, source, message; and is_start, true where no finding of the same in the window is within its cooldown
+    before. Ordered by candle, symbol, rule and source.
     """
     with connect(settings) as conn:
-        detection, asset_classes = _rules(conn, settings)
+        looking = _Looking(conn, *_rules(conn, settings))
         with conn.transaction():
-            spans = symbols_between(conn, window)
-            closes = read_closes(conn, spans, longest_run(detection))
-            parts = chain(
-                evaluate(read_candles(conn, spans), detection, asset_classes),
-                evaluate_closes(closes, detection, asset_classes),
-            )
-            found = [asdict(finding) for part in parts for finding in part]
-    return sorted(found, key=lambda row: (row["candle_start"], row["symbol"], row["rule"], row["source"]))
+            spans, found = symbols_between(conn, window), []
+            for reads in _READS:
+                judged = looking.judged(reads, spans, after=False)
+                found += [one for part in looking.at(reads, judged) for one in part]
+    rows = [
+        {name: getattr(one, name) for name in _FLAG} | {"is_start": begins}
+        for one, begins in zip(found, is_start(found), strict=True)
+        if window.start <= one.candle_start < window.end
+    ]
+    return sorted(rows, key=lambda row: (row["candle_start"], row["symbol"], row["rule"], row["source"]))
+
+
+@dataclass
+class _Looking:
+    """What the rules say of stretches of the warehouse, with what they need to know."""
+
+    conn: psycopg.Connection
+    detection: Detection
+    asset_classes: Mapping[str, str]
+    candles: int = 0  # looked at so far
+    models: Mapping[str, object] = field(default_factory=dict)
+
+    def rules(self, reads: Reads) -> list[str]:
+        """The rules on such rows, enabled or not."""
+        return [name for name, rule in self.detection.rules.items() if rule.reads == reads]
+
+    @property
+    def cooldown(self) -> timedelta:
+        """The longest one there is."""
+        values = (one for name in self.detection.enabled() for one in self.detection.variants(name))
+        return timedelta(minutes=max((one.cooldown_minutes for one in values), default=0))
+
+    def judged(self, reads: Reads, spans: Sequence[Span], *, after: bool = True) -> list[Span]:
+        """What is to be judged because the spans changed; without `after` the spans alone."""
+        length = depth(self.detection, reads)
+        if not spans or not columns_needed(self.detection, reads):
+            return []
+        if reads == "portfolios":
+            return judged_portfolios(self.conn, spans, length if after else 0)
+        if not after:
+            return list(spans)
+        return (judged_candles if reads == "candles" else judged_closes)(self.conn, spans, length)
+
+    def at(self, reads: Reads, stretches: Sequence[Span], *, is_counted: bool = False) -> Iterator[list[Finding]]:
+        """The findings of the stretches, a batch at a time. Needs a transaction."""
+        columns, length = columns_needed(self.detection, reads), depth(self.detection, reads)
+        if not stretches or not columns:
+            return
+        if reads == "candles":
+            rows = read_candles(self.conn, stretches, columns, length, sorted(ALWAYS_OPEN))
+        elif reads == "closes":
+            rows = read_closes(self.conn, stretches, columns, length)
+        else:
+            rows = read_portfolios(self.conn, stretches, columns, length)
+        counted = self._counted(rows) if is_counted else rows
+        yield from evaluate(counted, self.detection, self.asset_classes, self.models)
+
+    def _counted(self, batches: Iterator[Rows]) -> Iterator[Rows]:
+        for batch in batches:
+            self.candles += int(batch.is_new.sum())
+            yield batch
 
 
 class _Run:
     """What one run looks at and finds, summed up over its transactions."""
 
-    def __init__(
-        self,
-        conn: psycopg.Connection,
-        detection: Detection,
-        asset_classes: Mapping[str, str],
-        *,
-        send_from: datetime | None,
-    ) -> None:
-        self.conn, self.detection, self.asset_classes, self.send_from = conn, detection, asset_classes, send_from
+    def __init__(self, looking: _Looking, *, send_from: datetime | None) -> None:
+        self.looking, self.send_from = looking, send_from
         self.symbols: set[str] = set()
         self.waiting: set[str] = set()
-        self.candles = self.withdrawn = 0
+        self.withdrawn = 0
         self.written = Written()
+
+    @property
+    def candles(self) -> int:
+        return self.looking.candles
 
     def report(self, *, is_more_left: bool) -> DetectReport:
         return DetectReport(
@@ -169,37 +224,17 @@ class _Run:
         """Everything that belongs into one transaction."""
         if not queue:
             return
-        spans, length = due_spans(queue), longest_run(self.detection)
-        judged = judged_candles(self.conn, spans)
-        found = evaluate(self._counted(read_candles(self.conn, judged)), self.detection, self.asset_classes)
-        self._write(judged, _INSTRUMENT_RULES, found, to_alert)
-        judged = judged_closes(self.conn, spans, length)
-        found = evaluate_closes(read_closes(self.conn, judged, length), self.detection, self.asset_classes)
-        self._write(judged, [DIVERGENCE], found, to_divergence_alert)
-        settle_queue(self.conn, queue)
+        conn, spans = self.looking.conn, due_spans(queue)
+        for reads in _READS:
+            judged = self.looking.judged(reads, spans)
+            found = [one for part in self.looking.at(reads, judged, is_counted=reads == "candles") for one in part]
+            chains = Chains(conn, self.looking.rules(reads), partial(self.looking.at, reads), self.looking.cooldown)
+            written, withdrawn = chains.write(judged, spans, found, send_from=self.send_from)
+            self.written = Written(self.written.new + written.new, self.written.too_old + written.too_old)
+            self.withdrawn += withdrawn
+        settle_queue(conn, queue)
         self.symbols.update(one.symbol for one in queue)
         self.waiting.update(one.symbol for one in queue if one.is_waiting)
-
-    def _counted(self, batches: Iterator[list[tuple[Any, ...]]]) -> Iterator[list[tuple[Any, ...]]]:
-        for batch in batches:
-            self.candles += sum(1 for row in batch if row[-1])
-            yield batch
-
-    def _write(
-        self,
-        judged: Sequence[Span],
-        rules: Sequence[str],
-        found: Iterator[list[Finding]],
-        to_alert: Callable[[Finding], Alert],
-    ) -> None:
-        keys: set[str] = set()
-        for findings in found:
-            alerts = [to_alert(finding) for finding in findings if finding.is_start]
-            keys.update(alert.key for alert in alerts)
-            written = insert_alerts(self.conn, alerts, send_from=self.send_from)
-            self.written = Written(self.written.new + written.new, self.written.too_old + written.too_old)
-        spans = [(one.symbol, one.from_candle, one.until) for one in judged]
-        self.withdrawn += withdraw_alerts(self.conn, rules, spans, keys)
 
 
 def _parts(queue: Sequence[Queued]) -> list[list[Queued]]:
@@ -218,4 +253,5 @@ def _parts(queue: Sequence[Queued]) -> list[list[Queued]]:
 def _rules(conn: psycopg.Connection, settings: Settings) -> tuple[Detection, dict[str, str]]:
     """The rules, checked against what is traded, and the asset class of each symbol."""
     asset_classes = {one.symbol: one.asset_class for one in known_instruments(conn, settings)}
-    return load_detection(settings.detection_file, asset_classes), asset_classes
+    portfolios = {str(row[0]) for row in load_positions(settings.portfolios_file)}
+    return load_detection(settings.detection_file, asset_classes, portfolios), asset_classes

@@ -1,0 +1,143 @@
+"""What portfolios are worth, minute by minute, as rows: today's shares at the last closes.
+
+A minute is one in which one of the instruments has a final candle; the others count with their last close before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, date, datetime, timedelta
+from typing import Any, Final
+
+import numpy as np
+import psycopg
+
+from include.detection.reading import Span
+from include.detection.rule import Ints, Numbers, Rows
+
+_LEAST, _MOST = 20, 250  # daily returns that a value at risk is told from
+_DAY: Final = 1440
+
+_STRETCHES: Final = """
+select w.portfolio, lower(stretch.span) as from_candle, upper(stretch.span) as until
+from (
+    select p.portfolio, range_agg(tstzrange(g.from_candle, g.until + %(minutes)s * interval '1 minute')) as spans
+    from unnest(%(symbols)s::text[], %(from_candles)s::timestamptz[], %(untils)s::timestamptz[])
+        as g (symbol, from_candle, until)
+    inner join ops.portfolio_positions as p on p.symbol = g.symbol
+    group by p.portfolio
+) as w
+cross join lateral unnest(w.spans) as stretch (span)
+order by w.portfolio, from_candle
+"""
+# Each position's closes since `start`, and the last one before.
+_CLOSES: Final = """
+select h.symbol, h.quantity::double precision, c.minute, c.close
+from ops.portfolio_positions as h
+left join lateral (
+    (
+        select date_part('epoch', i.candle_start) / 60 as minute, i.close from marts.indicators_1m as i
+        where i.symbol = h.symbol and i.is_final and i.candle_start < %(start)s
+        order by i.candle_start desc limit 1
+    )
+    union all
+    select date_part('epoch', i.candle_start) / 60, i.close from marts.indicators_1m as i
+    where i.symbol = h.symbol and i.is_final and i.candle_start >= %(start)s
+      and (%(until)s::timestamptz is null or i.candle_start < %(until)s)
+) as c on true
+where h.portfolio = %(portfolio)s
+order by h.symbol, c.minute
+"""
+_DAYS: Final = """
+select v.session_date, max(v.portfolio_value)
+from marts.portfolio_history as v
+where v.portfolio = %(portfolio)s
+group by v.session_date
+having count(*) = (select count(*) from ops.portfolio_positions as p where p.portfolio = %(portfolio)s)
+order by v.session_date
+"""
+
+
+def judged_portfolios(conn: psycopg.Connection, spans: Sequence[Span], minutes: int) -> list[Span]:
+    """The stretches of each portfolio that the spans of its instruments have to do with; `symbol` is its name.
+
+    What its value says of the `minutes` after a change follows from it too.
+    """
+    given = {
+        "symbols": [one.symbol for one in spans],
+        "from_candles": [one.from_candle for one in spans],
+        "untils": [one.until for one in spans],
+        "minutes": minutes,
+    }
+    return [Span(*row) for row in conn.execute(_STRETCHES, given)]
+
+
+def read_portfolios(
+    conn: psycopg.Connection, stretches: Sequence[Span], columns: Sequence[str], history: int
+) -> Iterator[Rows]:
+    """The value of each minute of the stretches, with those of the `history` minutes before; a stretch at a time.
+
+    `value` and `day_value`, that at the end of the UTC day before, are in the currency; `var_95` and `var_99` are
+    fractions, out of the daily values before that day. A minute is left out while a position has no price.
+    """
+    if not columns:
+        return
+    for one in stretches:
+        start = one.from_candle.astimezone(UTC) - timedelta(minutes=max(history, _DAY))
+        closes = conn.execute(_CLOSES, {"portfolio": one.symbol, "start": start, "until": one.until}).fetchall()
+        rows = valued(one, closes, history)
+        if any(name.startswith("var_") for name in columns) and len(rows):
+            days = conn.execute(_DAYS, {"portfolio": one.symbol}).fetchall()
+            rows = _with_risk(rows, days)
+        yield rows
+
+
+def valued(stretch: Span, closes: Sequence[tuple[Any, ...]], history: int) -> Rows:
+    """The rows of a stretch out of (symbol, quantity, minute, close), ordered; pure."""
+    series: dict[str, tuple[float, list[float], list[float]]] = {}
+    for symbol, quantity, minute, close in closes:
+        _, minutes, prices = series.setdefault(symbol, (quantity, [], []))
+        if minute is not None and close is not None:
+            minutes.append(minute)
+            prices.append(close)
+    begin = stretch.from_candle.timestamp() / 60
+    known = [np.array(minutes) for _, minutes, _ in series.values()]
+    every = np.unique(np.concatenate(known)) if known else np.zeros(0)
+    every = every[every >= begin - history]
+    value, day_value = np.zeros(len(every)), np.zeros(len(every))
+    for quantity, minutes, prices in series.values():
+        value += quantity * _as_of(minutes, prices, every, "right")
+        day_value += quantity * _as_of(minutes, prices, every // _DAY * _DAY, "left")
+    there = ~np.isnan(value)
+    every, value, day_value = every[there], value[there], day_value[there]
+    is_first = np.arange(len(every)) == 0
+    at = [datetime.fromtimestamp(minute * 60, UTC) for minute in every.tolist()]
+    return Rows(
+        [stretch.symbol] * len(at), at, [""] * len(at), is_first, {"value": value, "day_value": day_value},
+        every >= begin, "portfolios",
+    )  # fmt: skip
+
+
+def value_at_risk(values: Numbers) -> tuple[float, float]:
+    """The historical 95 % and 99 % value at risk of a day out of daily values, as fractions; NaN out of too few."""
+    usable = values[values > 0][-_MOST - 1 :]
+    if len(usable) <= _LEAST:
+        return np.nan, np.nan
+    returns = usable[1:] / usable[:-1] - 1
+    return -float(np.percentile(returns, 5)), -float(np.percentile(returns, 1))
+
+
+def _with_risk(rows: Rows, days: Sequence[tuple[date, float]]) -> Rows:
+    values = np.array([value for _, value in days], dtype=np.float64)
+    ordinals: Ints = np.array([day.toordinal() for day, _ in days], dtype=np.int64)
+    today = np.array([at.toordinal() for at in rows.at], dtype=np.int64)
+    risk = {day: value_at_risk(values[: np.searchsorted(ordinals, day)]) for day in np.unique(today).tolist()}
+    table = np.array([risk[day] for day in today.tolist()], dtype=np.float64)
+    columns = {**rows.columns, "var_95": table[:, 0], "var_99": table[:, 1]}
+    return Rows(rows.symbol, rows.at, rows.source, rows.is_first, columns, rows.is_new, rows.reads)
+
+
+def _as_of(minutes: Sequence[float], prices: Sequence[float], at: Numbers, side: Any) -> Numbers:
+    """The last price at or before (`right`), or before (`left`), each time."""
+    place = np.searchsorted(np.array(minutes), at, side=side) - 1
+    return np.where(place >= 0, np.array([*prices, np.nan])[place], np.nan)
