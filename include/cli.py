@@ -31,6 +31,7 @@ from include.commands import (
     rebuild,
     replay,
     run,
+    score,
     space,
     sql,
     stack,
@@ -83,6 +84,7 @@ app.command(epilog=alerts.EPILOG)(alerts.alerts)
 app.command(epilog=sql.EPILOG)(sql.sql)
 app.command(epilog=chart.EPILOG)(chart.chart)
 app.command(epilog=backtest.EPILOG)(backtest.backtest)
+app.command(epilog=score.EPILOG)(score.score)
 app.command(epilog=athena.EPILOG)(athena.athena)
 app.command(epilog=compact.EPILOG)(compact.compact)
 app.command(epilog=logs.EPILOG)(logs.logs)

@@ -29,6 +29,8 @@ JUDGED: Final = ("zscore", "robust_zscore", "bollinger_break", "move", "range_br
 _BASELINES: Final[dict[str, Callable[[Numbers], Numbers]]] = {
     "windowed Gaussian": windowed_gaussian, "Bayesian changepoint": bayesian_changepoint,
 }  # fmt: skip
+WIDER: Final[dict[str, dict[str, object]]] = {"range_break": {"window": 1440}}
+"""Rules that are judged with these parameters as well: what is usual here takes longer to see."""
 _PIECE: Final = 2_000  # rows at once
 
 
@@ -74,11 +76,10 @@ def score_nab(detection: Detection, series: list[RealSeries], tick: Callable[[],
         if name not in JUDGED:
             left_out[name] = "it needs more than a value by row, or has no measure of how strange that is"
             continue
-        of_rule = [Series(one.name, raw_scores(rule, params, one), one.windows) for one in series]
-        best, configured = score(of_rule), score(of_rule, threshold=np.nextafter(1.0, 2.0))
-        rules[name] = NabDetector(
-            best.score, round(best.threshold, 4), best.found, best.false, configured.score, configured.false
-        )
+        rules[name] = _judge(rule, params, series)
+        if more := WIDER.get(name):
+            said = ", ".join(f"{key} {value}" for key, value in more.items())
+            rules[f"{name}, {said}"] = _judge(rule, params.model_copy(update=more), series)
         tick()
     baselines = {}
     for name, detector in _BASELINES.items():
@@ -91,6 +92,12 @@ def score_nab(detection: Detection, series: list[RealSeries], tick: Callable[[],
         len(series), sum(len(one.values) for one in series), sum(len(one.windows) for one in series),
         rules, baselines, left_out, round(perf_counter() - began, 1),
     )  # fmt: skip
+
+
+def _judge(rule: Rule[Any], params: Params, series: list[RealSeries]) -> NabDetector:
+    of_rule = [Series(one.name, raw_scores(rule, params, one), one.windows) for one in series]
+    best, configured = score(of_rule), score(of_rule, threshold=float(np.nextafter(1.0, 2.0)))
+    return NabDetector(best.score, round(best.threshold, 4), best.found, best.false, configured.score, configured.false)
 
 
 def raw_scores(rule: Rule[Any], params: Params, series: RealSeries) -> Numbers:
