@@ -205,8 +205,8 @@ def _events(score: EventsScore) -> Iterator[str]:
     yield _text(
         f"{score.candles:,} candles of one minute of {score.instruments} series (US shares 2013 and 2014, Bitfinex and",
         f"Coinbase 2018), {score.instrument_days} days of instruments together. A *move* is one of 5 % within ten",
-        "minutes. The delay is from the start of the event's first candle to the end of the first one that was told of;",
-        "of an outage or gap it is at least its own length, as it is told when candles come again.\n",
+        "minutes. The delay is from the start of the event's first candle to the end of the first one told of; of",
+        "an outage or gap it is at least its own length, as it is told when candles come again.\n",
     )
     yield from table(EVENT_COLUMNS, event_rows(score))
     move = score.kinds.get("move")
