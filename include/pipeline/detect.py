@@ -131,13 +131,13 @@ def flags(settings: Settings, window: Window) -> list[dict[str, object]]:
     """Every final candle that starts in the window and that a rule points at, whether or not it became an alert.
 
     One row per rule and candle, as `Finding` has it: rule, symbol, candle_start, direction, value, threshold, close,
-    severity, source, message; and is_start, true where no finding of the same in the window is within its cooldown
-    before. Ordered by candle, symbol, rule and source.
+    severity, source, message; and is_start, true where no finding of the same is within its cooldown before. Ordered by
+    candle, symbol, rule and source.
     """
     with connect(settings) as conn:
         looking = _Looking(conn, *_rules(conn, settings))
         with conn.transaction():
-            spans, found = symbols_between(conn, window), []
+            spans, found = symbols_between(conn, Window(window.start - looking.cooldown, window.end)), []
             for reads in _READS:
                 judged = looking.judged(reads, spans, after=False)
                 found += [one for part in looking.at(reads, judged) for one in part]

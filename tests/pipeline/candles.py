@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import psycopg
 
@@ -12,6 +13,21 @@ from include.warehouse.db import connect
 from tests.transform.marts import make_room
 
 T0 = datetime(2026, 1, 2, 9, 0, tzinfo=UTC)
+
+
+RULES = """
+rules:
+  zscore: {threshold: 3, cooldown_minutes: 1}
+  source_divergence: {cooldown_minutes: 1}
+  missing_data: {enabled: false}
+"""
+
+
+def excursions(settings: Settings, folder: Path) -> Settings:
+    """Rules for which a candle inside the band ends an alert, so that a few candles show one."""
+    file = folder / "detection.yml"
+    file.write_text(RULES)
+    return settings.model_copy(update={"detection_file": file})
 
 
 def minute(number: int) -> datetime:

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
-from include.detection import reading
+from include.detection import reading, rows
 from include.errors import ConfigError, LeaseHeldError
 from include.events import Window
 from include.pipeline import detect as step
@@ -19,15 +19,15 @@ from include.pipeline.detect import DetectReport, detect, flags
 from include.settings import Settings
 from include.warehouse.db import connect
 from include.warehouse.leases import lease
-from tests.pipeline.candles import T0, alerts, minute, put_candles, queue, queued
+from tests.pipeline.candles import T0, alerts, excursions, minute, put_candles, queue, queued
 
 pytestmark = pytest.mark.stack
 
 
 @pytest.fixture
-def marts_settings(marts_settings: Settings) -> Settings:
+def marts_settings(marts_settings: Settings, tmp_path: Path) -> Settings:
     """The candles here are of one fixed day: however old they are, their alerts are sent."""
-    return marts_settings.model_copy(update={"alert_max_age_hours": 0.0})
+    return excursions(marts_settings, tmp_path).model_copy(update={"alert_max_age_hours": 0.0})
 
 
 def test_what_is_queued_is_looked_at_and_ticked_off(marts_settings: Settings) -> None:
@@ -131,7 +131,7 @@ def test_thresholds_of_the_file_hold_and_a_wrong_file_leaves_the_queue(
     with pytest.raises(ConfigError, match=r"unknown symbol 'APPL' \(did you mean 'AAPL'\?\)"):
         detect(changed)
     assert queued(marts_settings) == {"AAPL": 1, "BTC-USD": 1}
-    file.write_text("rules: {zscore: {asset_classes: {crypto: {threshold: 4}}}}")
+    file.write_text("rules: {zscore: {threshold: 3, asset_classes: {crypto: {threshold: 4}}}}")
     detect(changed)
     assert alerts(marts_settings) == ["AAPL 09:01 zscore up"]
 
@@ -185,13 +185,13 @@ def test_many_at_once_write_each_alert_once(marts_settings: Settings) -> None:
 
 
 def test_a_long_replay_is_read_in_batches(marts_settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reading, "BATCH", 7)
+    monkeypatch.setattr(rows, "BATCH", 7)
     with connect(marts_settings) as conn:
         for symbol in ("AAPL", "MSFT"):
             put_candles(conn, symbol, [0, 4, 4, 0, 0] * 10)
             queue(conn, symbol, 0)
     assert detect(marts_settings) == DetectReport(symbols=2, candles=100, alerts=20)
-    expected = [f"{symbol} {minute(5 * n + 1):%H:%M} zscore up" for symbol in ("AAPL", "MSFT") for n in range(10)]
+    expected = [f"{symbol} {minute(5 * n + 1):%H:%M} zscore up" for n in range(10) for symbol in ("AAPL", "MSFT")]
     assert alerts(marts_settings) == expected
 
 

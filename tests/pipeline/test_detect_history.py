@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given
@@ -14,20 +15,28 @@ from include.pipeline import detect as step
 from include.pipeline.detect import DetectReport, detect
 from include.settings import Settings
 from include.warehouse.db import connect
-from tests.pipeline.candles import T0, alerts, minute, put_candles, put_closes, queue, queued, written
+from tests.pipeline.candles import T0, alerts, excursions, minute, put_candles, put_closes, queue, queued, written
 
 pytestmark = pytest.mark.stack
+
+
+@pytest.fixture
+def marts_settings(marts_settings: Settings, tmp_path: Path) -> Settings:
+    return excursions(marts_settings, tmp_path)
+
+
 YEAR = 365 * 1440  # minutes
 NEXT_YEAR = T0 + timedelta(days=365)
 
 
-def test_a_span_is_looked_at_with_the_candle_before_and_the_one_after_it(marts_settings: Settings) -> None:
+def test_a_span_is_looked_at_with_the_candles_around_it_that_have_to_do_with_it(marts_settings: Settings) -> None:
     with connect(marts_settings) as conn:
         put_candles(conn, "AAPL", [0, 4, 4, 4, 0, 4, 0])
         queue(conn, "AAPL", 2, 4, "history")
         report = detect(marts_settings, now=NEXT_YEAR)
-    assert (report.candles, report.alerts) == (3, 0)  # of minutes 2, 3 and 4; the excursion began at 1
-    assert (written(marts_settings), queued(marts_settings)) == ([], {})
+    assert (report.candles, report.alerts) == (5, 1)  # from minute 2 on; the first excursion began at 1
+    assert [what for what, _, _ in written(marts_settings)] == ["AAPL 09:05 zscore up"]
+    assert queued(marts_settings) == {}
 
 
 def test_the_candle_after_the_span_may_begin_an_excursion_or_no_longer(marts_settings: Settings) -> None:
@@ -46,17 +55,17 @@ def test_the_candle_after_the_span_may_begin_an_excursion_or_no_longer(marts_set
 
 
 def test_a_slice_a_year_back_costs_that_slice_and_waits_for_nobody(marts_settings: Settings) -> None:
-    """The minute of today is not final yet: it holds back what came live, not the past."""
+    """With the 61 candles that look back on it. The minute of today is not final: it holds back what came live."""
     with connect(marts_settings) as conn:
         put_candles(conn, "AAPL", [0, 4, 0])
-        put_candles(conn, "AAPL", [0] * 50, first=1000)
+        put_candles(conn, "AAPL", [0] * 200, first=1000)
         put_candles(conn, "AAPL", [0, 5], first=YEAR, final=YEAR + 1)
         queue(conn, "AAPL", 0, 2, "history")
         queue(conn, "AAPL", YEAR, None, "live")
         report = detect(marts_settings, now=minute(YEAR))
-    assert report == DetectReport(symbols=1, candles=4, alerts=1, waiting=1, too_old=1)
+    assert report == DetectReport(symbols=1, candles=63, alerts=1, waiting=1, too_old=1)
     assert str(report) == (
-        "4 candles of 1 symbols, 1 new alerts (written down, too old to send: 1), 1 waiting for a final candle"
+        "63 candles of 1 symbols, 1 new alerts (written down, too old to send: 1), 1 waiting for a final candle"
     )
     assert queued(marts_settings) == {"AAPL": YEAR + 1}
 

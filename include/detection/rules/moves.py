@@ -50,40 +50,39 @@ class MoveParams(Params):
 
 
 class Move(Rule[MoveParams]):
-    """The close against the last close that is `minutes` old or older, in percent, beyond `threshold`.
+    """How far the candle's high lies above the lowest close of the last `minutes`, or its low below the highest.
 
-    By time: where minutes are missing, the close before them is not older than it was. One that is more than twice as
-    old as `minutes` is not compared with.
+    By time: where minutes are missing, no older close is taken instead. The larger of the two counts.
     """
 
     name = "move"
     title = "The price moved by some percent within minutes"
     params = MoveParams
-    needs = ("close",)
+    needs = ("close", "high", "low")
 
     def history(self, params: MoveParams) -> int:
         return params.minutes
 
     def find(self, rows: Rows, params: MoveParams, models: Mapping[str, Any]) -> Marks:
-        at, n = c.judged(rows), params.minutes
-        close, minute = rows["close"], rows.minutes.astype(np.float64)
-        age = minute[at][:, None] - c.last(rows, minute, at, n)
-        closes = c.last(rows, close, at, n)
-        known = (age >= n) & (age <= 2 * n) & ~np.isnan(closes)
-        newest = n - 1 - np.argmax(known[:, ::-1], axis=1)  # the last of those that are old enough
-        then = np.where(known.any(axis=1), closes[np.arange(len(at)), newest], np.nan)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            percent = (close[at] / np.where(then > 0, then, np.nan) - 1) * 100
-        share = params.threshold / 100
+        at, minute = c.judged(rows), rows.minutes.astype(np.float64)
+        age = minute[at][:, None] - c.last(rows, minute, at, params.minutes)
+        closes = np.where(age <= params.minutes, c.last(rows, rows["close"], at, params.minutes), np.nan)
+        closes[~(closes > 0)] = np.nan
+        lowest, highest = np.fmin.reduce(closes, axis=1), np.fmax.reduce(closes, axis=1)
+        close, share = rows["close"][at], params.threshold / 100
+        up = np.fmax(rows["high"][at], close) / lowest - 1
+        down = np.fmin(rows["low"][at], close) / highest - 1
+        percent = np.where(up >= -down, up, down) * 100
         return c.marks_at(
             rows, at, c.outside(percent, params.threshold), percent, params.threshold,
-            close=(close[at], then * (1 - share), then * (1 + share)),
+            close=(close, highest * (1 - share), lowest * (1 + share)),
         )  # fmt: skip
 
     def message(self, mark: Mark, params: MoveParams) -> str:
-        side = "up" if mark.direction == "up" else "down"
+        price = mark.row["high" if mark.direction == "up" else "low"]
+        reached = c.number(mark.row["close"] if np.isnan(price) else price)
         return (
-            f"{abs(mark.value):.1f} % {side} within {params.minutes} minutes to {c.number(mark.row['close'])} "
+            f"{abs(mark.value):.1f} % {mark.direction} within {params.minutes} minutes, to {reached} "
             f"(limit {mark.threshold:g} %)"
         )
 

@@ -14,34 +14,40 @@ from include.detection.rules import columns as c
 
 
 class VolumeShockParams(Params):
-    threshold: float = Field(7.0, gt=1, allow_inf_nan=False, description="times the usual volume, above 1")
-    window: int = Field(60, ge=10, description="candles before this one, 10 or more")
+    threshold: float = Field(6.0, gt=1, allow_inf_nan=False, description="times the usual volume, above 1")
+    lasting: int = Field(2, ge=1, le=60, description="candles in a row that have it, 1 to 60")
+    window: int = Field(20, ge=10, description="candles before them, which say what is usual; 10 or more")
 
 
 class VolumeShock(Rule[VolumeShockParams]):
-    """The volume of a minute, more than `threshold` times the median of those of the `window` candles before.
+    """The volume of a minute, more than `threshold` times the median of the usual ones, `lasting` times in a row.
 
-    What came after minutes without a candle, or without any volume, was traded in all of them: it counts as their mean.
+    The usual ones are those of the `window` candles before. What came after minutes without a candle, or without any
+    volume, was traded in all of them: it counts as their mean.
     """
 
     name = "volume_shock"
     title = "Many times the usual volume"
     params = VolumeShockParams
     needs = ("close", "volume")
-    directions = ("up", "down")
 
     def history(self, params: VolumeShockParams) -> int:
-        return params.window
+        return params.window + params.lasting
 
     def find(self, rows: Rows, params: VolumeShockParams, models: Mapping[str, Any]) -> Marks:
-        at, minute = c.judged(rows), rows.minutes.astype(np.float64)
-        volumes = c.last(rows, rows["volume"], at, params.window)
-        times = c.last(rows, np.where(rows["volume"] > 0, minute, np.nan), at, params.window)
-        since = np.maximum(minute[at] - np.fmax.reduce(times, axis=1), 1)  # the last one with volume
-        usual = c.median(np.where(volumes > 0, volumes, np.nan), params.window // 2)
-        mean = rows["volume"][at] / since
+        at, minute, volume = c.judged(rows), rows.minutes.astype(np.float64), rows["volume"]
+        there = np.where(volume > 0, volume, np.nan)
+        usual = c.median(c.last(rows, there, at, params.window, skip=params.lasting), params.window // 2)
+        times = c.last(rows, np.where(volume > 0, minute, np.nan), at, params.window + params.lasting)
+        least = np.full(len(at), np.inf)
+        for back in range(params.lasting):
+            before = np.fmax.reduce(times[:, : times.shape[1] - back], axis=1)  # the last one with volume
+            now = c.last(rows, there, at, 1, skip=back)[:, 0]
+            long = c.last(rows, minute, at, 1, skip=back)[:, 0] - before
+            least = np.minimum(least, now / np.maximum(long, 1))
         limit = params.threshold * usual
-        return c.marks_at(rows, at, c.sides((mean > limit) & (usual > 0)), mean, limit, volume=(mean, usual * 0, limit))
+        found = c.sides((least > limit) & (usual > 0))
+        return c.marks_at(rows, at, found, least, limit, volume=(least, usual * 0, limit))
 
     def message(self, mark: Mark, params: VolumeShockParams) -> str:
         times = mark.value / mark.threshold * params.threshold
@@ -50,7 +56,7 @@ class VolumeShock(Rule[VolumeShockParams]):
 
 class VolatilityRegimeParams(Params):
     severity: Severity = "info"
-    threshold: float = Field(4.0, gt=1, allow_inf_nan=False, description="times the volatility before, above 1")
+    threshold: float = Field(5.0, gt=1, allow_inf_nan=False, description="times the volatility before, above 1")
     window: int = Field(20, ge=5, description="returns in a volatility, 5 or more")
     cooldown_minutes: int = Field(
         60, ge=1, le=1440, description="findings no further apart than this belong to one alert; minutes, 1 to 1440"
