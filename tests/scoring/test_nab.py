@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from include.pipeline.score_nab import read_nab
 from include.scoring.baselines import bayesian_changepoint, windowed_gaussian
 from include.scoring.nab import STANDARD, NabScore, Series, probation, score, sigmoid, weigh
 
@@ -96,10 +98,8 @@ def test_the_changepoint_is_where_the_values_leave_their_level() -> None:
 
 
 @pytest.mark.data
-def test_the_gaussian_on_real_series(shared_data: object) -> None:
-    from include.pipeline.score_nab import read_nab
-
-    series = read_nab(shared_data)  # type: ignore[arg-type]
+def test_the_gaussian_on_real_series(shared_data: Path) -> None:
+    series = read_nab(shared_data)
     assert len(series) == 11
     assert sum(len(one.windows) for one in series) == 23
     found = score([Series(one.name, windowed_gaussian(one.values), one.windows) for one in series])
