@@ -24,6 +24,7 @@ from include.commands import (
     chart,
     collect,
     compact,
+    detection,
     gaps,
     loads,
     logs,
@@ -94,6 +95,7 @@ app.add_typer(analyst.app, name="analyst")
 app.add_typer(stream.app, name="stream")
 app.add_typer(timescale.app, name="timescale")
 app.add_typer(bench.app, name="bench")
+app.add_typer(detection.app, name="detection")
 app.command(epilog=provision.EPILOG)(provision.provision)
 app.command(epilog=airflow.EPILOG, context_settings=airflow.CONTEXT, add_help_option=False)(airflow.airflow)
 

@@ -35,21 +35,20 @@ def load_own(named: str, folder: Path) -> Rule[Any]:
     """The rule that a line of `own` names; a path is taken from `folder`. Raises NotARuleError."""
     where, _, wanted = named.partition(":")
     module = _from_file(folder / where) if where.endswith(".py") else _from_module(where)
-    found = [
-        one for one in vars(module).values()
-        if inspect.isclass(one) and issubclass(one, Rule) and not inspect.isabstract(one)
-        and (one.__module__ == module.__name__ or one.__name__ == wanted)
-    ]  # fmt: skip
-    if wanted:
-        found = [one for one in found if one.__name__ == wanted]
+    there = [one for one in vars(module).values() if inspect.isclass(one) and _is_rule(one)]
+    found = [one for one in there if (one.__name__ == wanted if wanted else one.__module__ == module.__name__)]
     if len(found) != 1:
         what = f"has no rule {wanted!r}" if wanted else f"has {len(found)} rules, not one"
-        there = ", ".join(sorted(name for name, one in vars(module).items() if inspect.isclass(one))) or "none"
-        raise NotARuleError(f"{where} {what}; its classes: {there}; {_REMEDY}")
+        names = ", ".join(sorted(one.__name__ for one in there)) or "none"
+        raise NotARuleError(f"{where} {what}; rules in it: {names}; {_REMEDY}")
     rule: Rule[Any] = found[0]()
     if said := _unfit(rule):
         raise NotARuleError(f"{where}: the rule {found[0].__name__} {said}")
     return rule
+
+
+def _is_rule(one: type[object]) -> bool:
+    return issubclass(one, Rule) and not inspect.isabstract(one)
 
 
 def _from_file(path: Path) -> ModuleType:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import csv
 import gzip
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
 import pytest
 
-from include.detection.engine import Row
-from tests.detection.pictures import T0, find
+from tests.detection.pictures import T0, find, only, rows
 
 pytestmark = pytest.mark.data
 
@@ -22,17 +22,13 @@ def test_the_crosses_of_spy_equal_the_reference(shared_data: Path, name: str, cr
         lines = list(csv.DictReader(file))
     with (folder / f"{name}_expected_signals.csv").open() as file:
         signals = list(csv.DictReader(file))
-    candles = [
-        Row(
-            "SPY",
-            _time(line["ts_utc"]),
-            float(line["close"]),
-            sma_5=_number(line["sma5"]),
-            sma_20=_number(line["sma20"]),
-        )
-        for line in lines
-    ]
-    found = [(one.candle_start, one.direction) for one in find(candles) if one.rule == "sma_cross"]
+    times = [_time(line["ts_utc"]) for line in lines]
+    columns = {
+        name: [_number(line[given]) for line in lines] for name, given in (("sma_5", "sma5"), ("sma_20", "sma20"))
+    }
+    candles = rows("SPY", close=[float(line["close"]) for line in lines], **columns)
+    candles = replace(candles, at=times)
+    found = [(one.candle_start, one.direction) for one in find(candles, only("sma_cross"))]
     assert len(found) == crosses
     assert found == [(_time(one["ts_utc"]), one["signal"]) for one in signals if one["signal_tie"] == "0"]
     # The reference takes the unknown before the first SMA-20 for 0 and marks that one row as open to convention. Here

@@ -24,8 +24,9 @@ def sides(up: Flags, down: Flags | None = None) -> Sides:
 
 
 def outside(values: Numbers, threshold: Numbers | float) -> Sides:
-    """+1 above the threshold, -1 below minus the threshold, 0 within the band, on its edge, or unknown."""
-    return sides(values > threshold, values < -threshold)
+    """+1 above the threshold, -1 below minus the threshold, 0 within, on the edge (as doubles go), or unknown."""
+    limit = threshold * (1 + EQUAL)
+    return sides(values > limit, values < -limit)
 
 
 def before(rows: Rows, values: Numbers, back: int = 1) -> Numbers:
