@@ -20,7 +20,7 @@ from include.pipeline.score_findings import find, judged_rules
 from include.pipeline.score_market import labels_of, simulate
 from include.scoring.chains import Raised, chain
 from include.scoring.match import MINUTE, Around, Label, delays_of, judge, spread
-from include.scoring.results import MEANT, PAGING, KindScore, RuleScore, SimulatorScore
+from include.scoring.results import AIMED, MEANT, PAGING, KindScore, RuleScore, SimulatorScore
 from include.sources.shocks import NAMES
 
 START: Final = datetime(2026, 10, 1, tzinfo=UTC)
@@ -75,14 +75,15 @@ def score_simulator(
         rule: score(
             [one for one in raised if one.rule == rule],
             detection.params(rule, "", None).severity,
-            [kind for kind in MEANT.get(rule, kinds) if kind in kinds],
+            [kind for kind in MEANT.get(rule, AIMED) if kind in kinds],
         )
         for rule in rules
     }
+    together = score(paging, " and ".join(PAGING), [kind for kind in AIMED if kind in kinds])
     return SimulatorScore(
         seed, f"{START:%Y-%m-%d}", days, many, candles, around.grace / MINUTE, around.aftermath / MINUTE,
         {kind: _of_kind(kind, paging, labels, around) for kind in kinds},
-        of_rules, score(paging, " and ".join(PAGING), kinds), left_out, round(perf_counter() - began, 1),
+        of_rules, together, left_out, round(perf_counter() - began, 1),
     )  # fmt: skip
 
 

@@ -47,7 +47,7 @@ def _rules(score: SimulatorScore) -> Figure:
     for row, name in enumerate(names):
         for column, kind in enumerate(kinds):
             value = recall[row, column]
-            weight = "bold" if kind in score.rules[name].meant and len(score.rules[name].meant) < len(kinds) else None
+            weight = "bold" if kind in score.rules[name].meant else None
             if not np.isnan(value):
                 colour = "white" if value > 0.6 else "#37474f"
                 left.text(column, row, f"{value:.2f}", ha="center", va="center", color=colour, weight=weight, size=9)

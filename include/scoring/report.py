@@ -8,6 +8,7 @@ from typing import Final
 
 from include.scoring.match import Delays
 from include.scoring.results import (
+    AIMED,
     MEANT,
     PAGING,
     EventsScore,
@@ -19,7 +20,6 @@ from include.scoring.results import (
 )
 
 _WIDTH: Final = 140
-_AIMED: Final = ("price_spike", "crash", "volume_shock", "frozen_feed", "gap")
 _HEAD: Final = """# Scores
 
 How well the configured rules and models do, held against labels. This page and its pictures are made by
@@ -169,10 +169,10 @@ def _meant(score: SimulatorScore) -> str:
 
 
 def _aim(score: SimulatorScore) -> str:
-    recalls = [one.recall for kind, one in score.kinds.items() if kind in _AIMED and one.recall is not None]
+    recalls = [one.recall for kind, one in score.kinds.items() if kind in AIMED and one.recall is not None]
     least, wrong = min(recalls, default=0.0), score.together.judged.wrong_per_instrument_day
     return _text(
-        f"**The aim** is a recall of at least 0.95 for each of {', '.join(_AIMED)}, with at most one false alert",
+        f"**The aim** is a recall of at least 0.95 for each of {', '.join(AIMED)}, with at most one false alert",
         f"per instrument and day: {_reached(least >= 0.95 and wrong <= 1)}, the least recall is {least:.3f},",
         f"false alerts are {wrong:.2f}. A malformed row is a minute without a candle: one missing minute is no alert.",
     )

@@ -18,7 +18,9 @@ MEANT: Final[Mapping[str, tuple[str, ...]]] = {
     "spread_blowout": _PRICE, "volume_shock": ("volume_shock",), "seasonal": ("volume_shock",),
     "frozen_feed": ("frozen_feed",), "missing_data": ("gap",),
 }  # fmt: skip
-"""Which of the simulator's shocks a rule is meant to find. One that is not here is meant to find all of them."""
+"""Which of the simulator's shocks a rule is meant to find. One that is not here is meant to find all of `AIMED`."""
+AIMED: Final = (*_PRICE, "volume_shock", "frozen_feed", "gap")
+"""All but a malformed row: that is one minute without a candle, which is no reason to alert."""
 
 
 @dataclass(frozen=True, slots=True)
