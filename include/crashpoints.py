@@ -70,10 +70,14 @@ ReplayName = Literal[
 REPLAY_NAMES: Final[tuple[str, ...]] = get_args(ReplayName)
 """Those that a reset of the stream and a rebuild pass, beside those of their steps."""
 
+DeadName = Literal["before_dead_letter", "after_dead_letter"]
+DEAD_NAMES: Final[tuple[str, ...]] = get_args(DeadName)
+"""Those that a message passes which SNS will not take."""
+
 _passages: dict[str, int] = {}
 
 
-def crash_point(name: Name | HistoryName | LakeName | ReplayName) -> None:
+def crash_point(name: Name | HistoryName | LakeName | ReplayName | DeadName) -> None:
     """Kill this process here if `QUANTSTREAM_CRASH_AT` says so."""
     wanted, _, nth = os.environ.get("QUANTSTREAM_CRASH_AT", "").partition(":")
     if wanted != name:

@@ -112,8 +112,19 @@ class Settings(BaseSettings):
     bucket: str = Field("quantstream-lake", description="the S3 bucket of the lake")
     topic: str = Field("quantstream-alerts.fifo", description="the SNS topic of the alerts; a FIFO topic deduplicates")
     topic_arn: str | None = Field(None, description="ARN of that topic; `up` fills it in")
+    topic_critical: str = Field("", description="another topic for critical alerts, a name or an ARN; empty: the one")
+    topic_warning: str = Field("", description="another topic for warnings, a name or an ARN; empty: the one")
+    topic_info: str = Field("", description="another topic for what only informs, a name or an ARN; empty: the one")
     inbox: str = Field("quantstream-inbox.fifo", description="the SQS queue subscribed to the topic, read by `alerts`")
     inbox_url: str | None = Field(None, description="URL of that queue; `up` fills it in")
+
+    dead_letters: str = Field(
+        "quantstream-dead-letters.fifo",
+        description="the SQS queue for alerts that SNS or the inbox will not take; FIFO as the topic is; empty: none",
+    )
+    kms_key: str = Field(
+        "", description="alias or ARN of the KMS key that encrypts topics and queues; empty: as they are"
+    )
 
     # Airflow
     airflow_port: Port = Field(8080, description="port of the Airflow UI, on loopback")
@@ -158,6 +169,13 @@ class Settings(BaseSettings):
         24.0, ge=0, description="alerts of older candles are written down and sent to nobody; 0: all are sent"
     )
 
+    alert_late_seconds: int = Field(
+        300, ge=1, description="an alert that SNS takes longer after its candle's end is marked as late"
+    )
+    chart_url: str = Field(
+        "", description="address of a chart for each alert, with {symbol}, {rule}, {start}, {end} in it; empty: none"
+    )
+
     # Lake and retention; 0 days: kept for ever
     lake_infrequent_days: int = Field(30, ge=0, description="raw objects move to infrequent access after so many days")
     lake_glacier_days: int = Field(90, ge=0, description="raw objects move to Glacier after so many days")
@@ -176,6 +194,9 @@ class Settings(BaseSettings):
 
     # Detection and alerts
     detection_file: Path = Field(ROOT / "include" / "config" / "detection.yml", description="rules and thresholds")
+    alerting_file: Path = Field(
+        ROOT / "include" / "config" / "alerting.yml", description="groups, escalation and maintenance windows of alerts"
+    )
 
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="verbosity of the logs")
 
@@ -224,10 +245,21 @@ class Settings(BaseSettings):
                 raise ValueError(f"{name}: {error}") from None
         return value
 
-    @field_validator("home", "instruments_file", "portfolios_file", "corporate_actions_file", "detection_file")
+    @field_validator(
+        "home", "instruments_file", "portfolios_file", "corporate_actions_file", "detection_file", "alerting_file"
+    )
     @classmethod
     def _absolute(cls, value: Path) -> Path:
         return value if value.is_absolute() else ROOT / value
+
+    @field_validator("chart_url")
+    @classmethod
+    def _chart(cls, value: str) -> str:
+        try:
+            value.format(symbol="", rule="", start="", end="")
+        except (AttributeError, KeyError, IndexError, ValueError) as error:
+            raise ValueError(f"only {{symbol}}, {{rule}}, {{start}} and {{end}} stand for something: {error}") from None
+        return value
 
     @field_validator("sources")
     @classmethod

@@ -178,6 +178,7 @@ def warehouse_settings(servers: Servers, database: str, **overrides: object) -> 
         _env_file=None,
         home=home, **dsns, aws_port=servers.aws_port, aws_endpoint_url=f"http://127.0.0.1:{servers.aws_port}",
         stream=f"{name}-events", bucket=f"{name}-lake", topic=f"{name}-alerts.fifo", inbox=f"{name}-inbox.fifo",
+        dead_letters=f"{name}-dead.fifo",
         **overrides,
     )  # fmt: skip
 

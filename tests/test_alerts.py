@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from include.alert_text import sparkline
 from include.alerts import Alert
 
 AT = datetime(2026, 1, 2, 9, 3, tzinfo=UTC)
@@ -46,22 +47,94 @@ def test_a_time_without_zone_is_refused() -> None:
 
 def test_subject_and_text_are_for_people() -> None:
     assert ALERT.subject == "WARNING: AAPL: 6.1 % above the previous close (limit 5 %)"
-    assert ALERT.text == (
-        "AAPL: 6.1 % above the previous close (limit 5 %)\nwarning · rule change · candle 2026-01-02 09:03 UTC"
-    )
+    assert ALERT.text.splitlines() == [
+        "AAPL: 6.1 % above the previous close (limit 5 %)",
+        "warning · change · 2026-01-02 09:03 UTC",
+        "seen? quantstream alerts ack 1e64d5d6",
+    ]
+
+
+def test_the_numbers_behind_it_fit_a_phone() -> None:
+    text = replace(
+        ALERT, rule="portfolio_drawdown", measures=(
+            ("return", 5.2, -1.1, 1.2), ("volume", 12_300.0, 800.0, 2_100.0),
+            ("realised volatility", 0.0412, None, 0.018), ("spread", 3.0, None, None), ("age", None, 1.0, None),
+        ), symbols=("AAPL", "MSFT", "NVDA", "TSLA", "AMZN", "GOOG", "BTC-USD"), spark="▁▂▂▃▅▇█",
+    ).text  # fmt: skip
+    assert text.splitlines()[1:] == [
+        "warning · portfolio_drawdown",
+        "2026-01-02 09:03 UTC",
+        "return 5.2 (usual -1.1 to 1.2)",
+        "volume 12,300 (usual 800 to 2,100)",
+        "realised volatility 0.0412",
+        "  (usual up to 0.018)",
+        "spread 3",
+        "age unknown (usual from 1)",
+        "7 symbols: AAPL, MSFT, NVDA, TSLA, AMZN,",
+        "GOOG, BTC-USD",
+        "▁▂▂▃▅▇█",
+        "seen? quantstream alerts ack 0ff1ae1f",
+    ]
+    assert all(len(line) <= 40 for line in text.splitlines()[1:])
+
+
+def test_of_a_shock_of_the_whole_market_the_text_names_a_few_symbols_and_the_body_all() -> None:
+    alert = replace(ALERT, symbol=None, message="25 symbols fell", symbols=tuple(f"S{n:02}" for n in range(25)))
+    assert "25 symbols: S00, S01" in alert.text and "S19 and 5 more" in alert.text.replace("\n", " ")
+    assert json.loads(alert.body())["symbols"] == json.loads(alert.attributes["symbols"]) == list(alert.symbols)
+
+
+def test_what_became_of_an_alert_is_said_first() -> None:
+    worse, over = replace(ALERT, kind="escalated", severity="critical"), replace(ALERT, kind="resolved")
+    assert worse.subject == "CRITICAL, escalated: AAPL: 6.1 % above the previous close (limit 5 %)"
+    assert worse.text.startswith("Escalated: AAPL: 6.1 %")
+    assert over.subject == "RESOLVED: AAPL: 6.1 % above the previous close (limit 5 %)"
+    assert "ack" not in over.text
+    assert worse.key == over.key == ALERT.key
+
+
+def test_its_delay_counts_from_the_end_of_the_candle_that_it_tells_of() -> None:
+    end, later = AT + timedelta(minutes=1), AT + timedelta(minutes=8)
+    assert ALERT.candle_end == end
+    assert replace(ALERT, last_candle=later - timedelta(minutes=1)).candle_end == later
+    assert replace(ALERT, kind="escalated").candle_end is None
+    assert replace(ALERT, kind="escalated", last_candle=AT).candle_end == end
+    assert replace(ALERT, kind="resolved", last_candle=AT).candle_end is None
+    assert replace(ALERT, category="operations").candle_end is None
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([], ""),
+        ([None, float("nan")], ""),
+        ([5.0, 5.0], "▄▄"),
+        ([1.0, 2.0, None, 8.0], "▁▂ █"),
+        ([float(n) for n in range(16)], "▁▁▂▂▃▃▄▄▅▅▆▆▇▇██"),
+        ([1.0] * 63 + [9.0], "▁" * 31 + "█"),
+    ],
+)
+def test_a_sparkline_shows_the_way_and_ends_with_the_newest(values: list[float | None], expected: str) -> None:
+    assert sparkline(values) == expected
 
 
 def test_the_body_is_for_machines() -> None:
     assert json.loads(ALERT.body()) == {
         "alert_key": ALERT.key,
+        "kind": "opened",
         "rule": "change",
         "category": "market",
+        "asset_class": None,
         "symbol": "AAPL",
+        "symbols": [],
         "candle_start": "2026-01-02T09:03:00.000000Z",
+        "candle_end": "2026-01-02T09:04:00.000000Z",
         "severity": "warning",
         "direction": "up",
         "value": 6.1,
         "threshold": 5.0,
+        "measures": [],
+        "sparkline": None,
         "message": "6.1 % above the previous close (limit 5 %)",
         "subject": ALERT.subject,
         "text": ALERT.text,
@@ -70,8 +143,10 @@ def test_the_body_is_for_machines() -> None:
 
 def test_an_operations_alert_needs_no_symbol_and_sends_no_empty_attribute() -> None:
     alert = Alert("load_rejected", "operations", "critical", "load 7 was rejected", discriminator="7")
-    assert alert.attributes == {"severity": "critical", "rule": "load_rejected", "category": "operations"}
-    assert alert.text == "load 7 was rejected\ncritical · rule load_rejected"
+    assert alert.attributes == {
+        "severity": "critical", "rule": "load_rejected", "category": "operations", "kind": "opened",
+    }  # fmt: skip
+    assert alert.text == f"load 7 was rejected\ncritical · load_rejected\nseen? quantstream alerts ack {alert.key[:8]}"
 
 
 @given(message=st.text(max_size=300), symbol=st.text(min_size=1, max_size=100))

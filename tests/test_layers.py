@@ -15,11 +15,13 @@ from include.settings import ROOT
 
 PARTS = {
     "feeds", "sources", "stream", "lake", "warehouse", "quality", "transform", "detection", "notify", "charts",
-    "backtest", "scoring",
+    "backtest", "life", "scoring",
 }  # fmt: skip
-CORE = {"aws", "alerts", "calendars", "crashpoints", "errors", "events", "instruments", "settings"}
+CORE = {"aws", "alerts", "calendars", "crashpoints", "errors", "events", "instruments", "settings", "yaml_lines"}
 # What every part may use of the warehouse: its connection and leases, where alerts are written, open hours, candles.
+# Of detection: what a finding is.
 SHARED = {
+    "include.detection.findings",
     "include.warehouse.db", "include.warehouse.leases", "include.warehouse.alerts", "include.warehouse.sessions",
     "include.warehouse.candles",
 }  # fmt: skip

@@ -140,13 +140,19 @@ def _facts(found: Status) -> Table:
     if found.pace is not None:
         pace = f"{found.pace.last:.1f} s; median {found.pace.p50:.1f} s, 95 of 100 within {found.pace.p95:.1f} s"
     old = f" (written down, too old to send: {found.alerts_too_old:,})" if found.alerts_too_old else ""
+    dead = f", dead {found.dead_alerts:,}" if found.dead_alerts else ""
+    delay = "no alert in the last hour"
+    if found.alert_latency is not None:
+        one = found.alert_latency
+        delay = f"median {one.p50:.1f} s, 95 of 100 within {one.p95:.1f} s ({one.alerts:,} in the last hour)"
     table = Table.grid(padding=(0, 2))
     for name, value in (
         ("stream lag", lag),
         ("last cycle", pace),
         ("newest quote", _age(found.newest_quote, found.at)),
         ("newest candle", _age(found.newest_candle, found.at)),
-        ("unsent alerts", f"{found.unsent_alerts:,}{old}"),
+        ("unsent alerts", f"{found.unsent_alerts:,}{dead}{old}"),
+        ("candle to SNS", delay),
         ("rejected loads", str(found.rejected_loads)),
         ("missing intervals", f"{found.missing_intervals} in the last 24 hours" if found.missing else "none"),
     ):

@@ -1,8 +1,8 @@
 """The inbox: the SQS queue subscribed to the topic, and the archive of what arrived in it.
 
 A queue forgets what was read, and two readers would each get a part. So reading moves messages from the queue to
-`<home>/inbox.jsonl`: appended and synced to disk first, deleted from the queue afterwards, each alert once by its key
-however often it was delivered. The archive is what readers look at; any number may follow it at once.
+`<home>/inbox.jsonl`: appended and synced to disk first, deleted from the queue afterwards, each message once by its
+key however often it was delivered. The archive is what readers look at; any number may follow it at once.
 """
 
 from __future__ import annotations
@@ -102,11 +102,11 @@ class _Inbox:
             fcntl.flock(file, fcntl.LOCK_EX)
             for after, alert in _read(self.path, self._place):
                 self._place = after
-                self._keys.add(str(alert["alert_key"]))
+                self._keys.add(_identity(alert))
             lines = [b""] if _ends_within_a_line(self.path) else []  # a crash cut it: what comes starts a new one
             for alert in map(_alert, messages):
-                if alert["alert_key"] not in self._keys:
-                    self._keys.add(alert["alert_key"])
+                if _identity(alert) not in self._keys:
+                    self._keys.add(_identity(alert))
                     lines.append(orjson.dumps(alert))
             if lines:
                 file.write(b"\n".join([*lines, b""]))
@@ -124,6 +124,11 @@ def _alert(message: MessageTypeDef) -> Alert:
     except (orjson.JSONDecodeError, KeyError, TypeError):
         found, key = {"text": message["Body"]}, f"message {message['MessageId']}"
     return {"arrived_at": iso(datetime.now(UTC)), **found, "alert_key": str(key)}
+
+
+def _identity(alert: Alert) -> str:
+    """What tells a repetition: the message's key; messages of before, and of others, have the alert's alone."""
+    return str(alert.get("message_key") or alert["alert_key"])
 
 
 def _read(path: Path, place: int) -> Iterator[tuple[int, Alert]]:

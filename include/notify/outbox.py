@@ -1,25 +1,27 @@
 """From the outbox to SNS: batches that keep the order of each group, and a retry for what may still succeed.
 
-On a FIFO topic (its name ends with .fifo) the alert's key is the deduplication id: SNS drops a repeated publish for
-five minutes, and the key in the body tells a reader for ever. The group is the symbol, or `operations`; within a group
-the order holds. A standard topic has neither; there an e-mail or a text message gets the readable text, not JSON.
+On a FIFO topic (its name ends with .fifo) the message's key is the deduplication id: SNS drops a repeated publish for
+five minutes, and the key in the body tells a reader for ever. The group is the symbol, else the category; within a
+group the order holds. A standard topic has neither; there an e-mail gets the readable text, not JSON, and a text
+message its first line.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 import orjson
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
 from tenacity import Retrying, retry_any, retry_if_exception, retry_if_result, stop_after_attempt
 from tenacity.wait import wait_base, wait_random_exponential
 
 from include.aws import client
 from include.errors import NotRunningError
+from include.notify.topics import is_fifo
 from include.settings import Settings
 
 if TYPE_CHECKING:
@@ -36,14 +38,18 @@ _GROUP: Final = re.compile(r"[\x21-\x7e]{1,128}")
 _THROTTLED: Final = frozenset({"Throttled", "ThrottledException", "KMSThrottling"})
 _TRANSIENT: Final = _THROTTLED | {"InternalError", "InternalFailure", "ServiceUnavailable"}
 
+_MALFORMED: Final = frozenset(
+    {"InvalidParameter", "InvalidParameterException", "ParameterValueInvalid", "ValidationError", "BatchRequestTooLong"}
+)
+
 
 class Outgoing(Protocol):
-    """A row of the outbox."""
+    """A message as it leaves (`include.notify.dressing`)."""
 
     @property
     def outbox_id(self) -> int: ...
     @property
-    def alert_key(self) -> str: ...
+    def message_key(self) -> str: ...
     @property
     def subject(self) -> str: ...
     @property
@@ -78,7 +84,7 @@ class Published:
 
 def group_of(row: Outgoing) -> str:
     """The group within which the order holds, in the characters that SNS allows."""
-    name = row.attributes.get("symbol") or OPERATIONS
+    name = row.attributes.get("symbol") or row.attributes.get("category") or OPERATIONS
     return name if _GROUP.fullmatch(name) else hashlib.sha256(name.encode()).hexdigest()
 
 
@@ -110,20 +116,38 @@ def batches(rows: Iterable[Row], *, fifo: bool, held: Collection[str]) -> Iterat
 
 
 class Publisher:
-    """The topic of these settings. Raises NotRunningError if there is none."""
+    """A topic of these settings, by its ARN. Raises NotRunningError for None: its address is not known."""
 
-    def __init__(self, settings: Settings) -> None:
-        if not settings.topic_arn:
+    def __init__(self, settings: Settings, arn: str | None) -> None:
+        if not arn:
             raise NotRunningError(
                 f"no address of the topic {settings.topic}: `make up` makes the local one; "
                 "for another one set QUANTSTREAM_TOPIC_ARN"
             )
-        self.arn = settings.topic_arn
-        self.fifo = self.arn.endswith(".fifo")
+        self.arn = arn
+        self.fifo = is_fifo(arn)
         self._sns = client(settings, "sns")
 
     def publish(self, rows: Sequence[Outgoing]) -> Published:
-        """Publish one batch. Entries and calls that SNS refuses for now are tried again, a few times, with back-off."""
+        """Publish one batch. Entries and calls that SNS refuses for now are tried again, a few times, with back-off.
+
+        Where one entry spoils the call for all, each of them goes alone.
+        """
+        found = self._publish(rows)
+        if found.broken is None or not _is_malformed(found.broken):
+            return found
+        if len(rows) == 1:
+            return Published(found.taken, {rows[0].outbox_id: Refusal(str(found.broken), is_ours=True)}, None)
+        for row in rows:
+            if row.outbox_id not in found.taken:
+                one = self.publish([row])
+                refused = {**found.refused, **one.refused}
+                found = Published({**found.taken, **one.taken}, refused, one.broken)
+                if found.broken:
+                    break
+        return found
+
+    def _publish(self, rows: Sequence[Outgoing]) -> Published:
         left = {str(row.outbox_id): _entry(row, fifo=self.fifo) for row in rows}
         taken: dict[int, str] = {}
         refused: dict[int, Refusal] = {}
@@ -155,6 +179,13 @@ class Publisher:
         return Published(taken, refused, broken)
 
 
+def _is_malformed(error: Exception) -> bool:
+    """Whether something in the call itself is wrong, as SNS or boto3 sees it."""
+    if isinstance(error, ClientError):
+        return error.response.get("Error", {}).get("Code") in _MALFORMED
+    return isinstance(error, ParamValidationError)
+
+
 def _is_throttled(error: BaseException) -> bool:
     if not isinstance(error, ClientError):
         return False
@@ -169,38 +200,45 @@ def _entry(row: Outgoing, *, fifo: bool) -> PublishBatchRequestEntryTypeDef:
         "Subject": row.subject,
         "Message": row.body if fifo else _per_protocol(row.body),
         "MessageAttributes": {
-            name: {"DataType": "String", "StringValue": value} for name, value in row.attributes.items()
+            name: {"DataType": "String.Array" if name == "symbols" else "String", "StringValue": value}
+            for name, value in row.attributes.items()
         },
     }
     if fifo:
-        entry |= {"MessageGroupId": group_of(row), "MessageDeduplicationId": row.alert_key}
+        entry |= {"MessageGroupId": group_of(row), "MessageDeduplicationId": row.message_key}
     else:
         entry["MessageStructure"] = "json"
-    keep = len(row.body)
-    while _size(entry) > LIMIT and keep > 100:
-        keep //= 2
-        body = _cut(row.body, keep)
+
+    def fits(body: str) -> bool:
         entry["Message"] = body if fifo else _per_protocol(body)
+        return _size(entry) <= LIMIT
+
+    shortened(row.body, fits)
     return entry
 
 
 def _per_protocol(body: str) -> str:
     """JSON for programs, the readable text for people."""
     text = orjson.loads(body)["text"]
-    return orjson.dumps({"default": body, "email": text, "sms": text}).decode()
+    return orjson.dumps({"default": body, "email": text, "sms": text.partition("\n")[0]}).decode()
 
 
-def _cut(body: str, keep: int) -> str:
-    alert = orjson.loads(body)
-    for name in ("message", "text"):
-        if len(alert[name]) > keep:
-            alert[name] = f"{alert[name][:keep]}... [cut: the whole text is in marts.alerts]"
-    return orjson.dumps(alert).decode()
+def shortened(body: str, fits: Callable[[str], bool]) -> str:
+    """The body, its texts cut until it fits; where they are cut they say so."""
+    keep, short = len(body), body
+    while not fits(short) and keep > 100:
+        keep //= 2
+        alert = orjson.loads(body)
+        for name in ("message", "text"):
+            if len(alert[name]) > keep:
+                alert[name] = f"{alert[name][:keep]}... [cut: the whole text is in marts.alerts]"
+        short = orjson.dumps(alert).decode()
+    return short
 
 
 def _size(entry: PublishBatchRequestEntryTypeDef) -> int:
     """Bytes that count against the limits: the message and its attributes."""
     attributes = entry.get("MessageAttributes", {})
     return len(entry["Message"].encode()) + sum(
-        len(f"{name}String{value.get('StringValue', '')}".encode()) for name, value in attributes.items()
+        len(f"{name}{value['DataType']}{value.get('StringValue', '')}".encode()) for name, value in attributes.items()
     )

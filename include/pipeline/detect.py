@@ -1,8 +1,8 @@
 """Step 6: look at new and changed candles, and write down what the rules find.
 
-Alerts, their outbox rows and the queue change in one transaction: after a crash the same candles are looked at again
-and the same alerts come out, with the same keys. What came live is looked at first, all of it in one transaction;
-history follows in parts, and may be left for the next run.
+Findings, the alerts that follow, their messages and the queue change in one transaction: after a crash the same candles
+are looked at again and the same alerts come out, with the same keys. What came live is looked at first, all of it in
+one transaction; history follows in parts, and may be left for the next run.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from __future__ import annotations
 import logging
 import math
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from typing import Final
 
 import psycopg
@@ -37,12 +37,16 @@ from include.detection.rows import read_candles, read_closes
 from include.detection.rule import Reads, Rows
 from include.events import Window
 from include.instruments import known_instruments
-from include.pipeline.alert_chains import Chains, is_start
+from include.life.chains import chains, link, series_of
+from include.life.config import Alerting, load_alerting
+from include.pipeline.alerting import Look, keep_findings
+from include.pipeline.tending import Tended, tend_alerts
 from include.settings import Settings
 from include.sources import ALWAYS_OPEN
 from include.transform.listings import load_positions
 from include.warehouse.alerts import Written
 from include.warehouse.db import connect
+from include.warehouse.findings import Judged
 from include.warehouse.leases import lease
 from include.warehouse.outcomes import attempt
 
@@ -60,7 +64,8 @@ class DetectReport:
     """Symbols and candles looked at, new alerts, and symbols that wait for a candle to become final.
 
     `too_old` of the alerts are of candles too old to send; `withdrawn` are older ones of that kind that no longer hold.
-    `is_more_left`: history waits for another run.
+    `escalated` alerts are said again, `unmuted` ones are sent since their mute is over. `is_more_left`: history waits
+    for another run.
     """
 
     symbols: int = 0
@@ -70,15 +75,18 @@ class DetectReport:
     too_old: int = 0
     withdrawn: int = 0
     is_more_left: bool = False
+    escalated: int = 0
+    unmuted: int = 0
 
     def __str__(self) -> str:
         old = f" (written down, too old to send: {self.too_old})" if self.too_old else ""
         withdrawn = f", {self.withdrawn} old ones withdrawn" if self.withdrawn else ""
         waiting = f", {self.waiting} waiting for a final candle" if self.waiting else ""
+        again = f", {self.escalated} escalated" if self.escalated else ""
+        again += f", {self.unmuted} no longer muted" if self.unmuted else ""
         more = ", more history waits" if self.is_more_left else ""
-        return (
-            f"{self.candles} candles of {self.symbols} symbols, {self.alerts} new alerts{old}{withdrawn}{waiting}{more}"
-        )
+        found = f"{self.candles} candles of {self.symbols} symbols, {self.alerts} new alerts"
+        return f"{found}{old}{withdrawn}{again}{waiting}{more}"
 
 
 def detect(
@@ -88,14 +96,17 @@ def detect(
     now: datetime | None = None,
     history_seconds: float = math.inf,
     clock: Callable[[], float] = time.monotonic,
+    is_tending: bool = True,
 ) -> DetectReport:
     """Apply the rules to the queued candles: to all that came live, then to history.
+
+    Alerts that nobody acknowledged are escalated as of `now`, and sent where a mute is over, unless not `is_tending`.
 
     With `history_seconds` no part of history is begun after candles that came live (their alerts are to be sent first),
     and no further one after so many seconds; `is_more_left` says that some is left.
     Alerts of candles that are older than `alert_max_age_hours` as of `now` (UTC; the clock's, unless given) are written
     down and sent to nobody. Raises LeaseHeldError if another process detects right now, ConfigError if `detection.yml`
-    is wrong, FencedError if another process took over; what was not looked at stays in the queue.
+    or `alerting.yml` is wrong, FencedError if another process took over; what was not looked at stays in the queue.
     """
     at, began = now or datetime.now(UTC), clock()
     with (
@@ -104,18 +115,21 @@ def detect(
         lease(conn, "detect", seconds=settings.lease_seconds) as held,
     ):
         looking = _Looking(conn, *_rules(conn, settings))
+        alerting = load_alerting(settings.alerting_file, rules=looking.detection.rules)
         max_age = timedelta(hours=settings.alert_max_age_hours)
-        run = _Run(looking, send_from=at - max_age if max_age else None)
+        run = _Run(looking, alerting, now=at, send_from=at - max_age if max_age else None)
 
-        def commit(queue: Sequence[Queued]) -> None:
+        def commit(queue: Sequence[Queued], *, is_live: bool = False) -> None:
             held.renew()
             with conn.transaction():
                 run.look_at(queue)
+                if is_live and is_tending:
+                    run.tend()
                 held.fence()
                 crash_point("before_alert_commit")
             crash_point("after_alert_commit")
 
-        commit(read_queue(conn, "live"))
+        commit(read_queue(conn, "live"), is_live=True)
         parts = _parts(read_queue(conn, "history"))
         until = -math.inf if run.candles and history_seconds < math.inf else began + history_seconds
         while parts and clock() < until:
@@ -141,9 +155,13 @@ def flags(settings: Settings, window: Window) -> list[dict[str, object]]:
             for reads in _READS:
                 judged = looking.judged(reads, spans, after=False)
                 found += [one for part in looking.at(reads, judged) for one in part]
+    series = defaultdict(list)
+    for one in found:
+        series[series_of(one)].append(link(one))
+    starts = {(which, chain.first) for which, links in series.items() for chain in chains(links)}
     rows = [
-        {name: getattr(one, name) for name in _FLAG} | {"is_start": begins}
-        for one, begins in zip(found, is_start(found), strict=True)
+        {name: getattr(one, name) for name in _FLAG} | {"is_start": (series_of(one), one.candle_start) in starts}
+        for one in found
         if window.start <= one.candle_start < window.end
     ]
     return sorted(rows, key=lambda row: (row["candle_start"], row["symbol"], row["rule"], row["source"]))
@@ -158,6 +176,7 @@ class _Looking:
     asset_classes: Mapping[str, str]
     candles: int = 0  # looked at so far
     models: Mapping[str, object] = field(default_factory=dict)
+    clocks: dict[tuple[str, str], datetime] = field(default_factory=dict)  # the last candle seen, by symbol and scope
 
     def rules(self, reads: Reads) -> list[str]:
         """The rules on such rows, enabled or not."""
@@ -191,24 +210,33 @@ class _Looking:
             rows = read_closes(self.conn, stretches, columns, length)
         else:
             rows = read_portfolios(self.conn, stretches, columns, length)
-        counted = self._counted(rows) if is_counted else rows
+        counted = self._counted(rows, reads) if is_counted else rows
         yield from evaluate(counted, self.detection, self.asset_classes, self.models)
 
-    def _counted(self, batches: Iterator[Rows]) -> Iterator[Rows]:
+    def _counted(self, batches: Iterator[Rows], reads: Reads) -> Iterator[Rows]:
         for batch in batches:
-            self.candles += int(batch.is_new.sum())
+            if reads == "candles":
+                self.candles += int(batch.is_new.sum())
+            if reads != "closes":
+                self._note_clocks(batch, "portfolio" if reads == "portfolios" else "instrument")
             yield batch
+
+    def _note_clocks(self, batch: Rows, scope: str) -> None:
+        ends = {place - 1 for place in batch.is_first.nonzero()[0].tolist() if place} | {len(batch) - 1}
+        for end in ends if len(batch) else ():
+            if batch.is_new[end]:
+                symbol, at = (batch.symbol[end], scope), batch.at[end]
+                self.clocks[symbol] = max(at, self.clocks.get(symbol, at))
 
 
 class _Run:
     """What one run looks at and finds, summed up over its transactions."""
 
-    def __init__(self, looking: _Looking, *, send_from: datetime | None) -> None:
-        self.looking, self.send_from = looking, send_from
+    def __init__(self, looking: _Looking, alerting: Alerting, *, now: datetime, send_from: datetime | None) -> None:
+        self.looking, self.alerting, self.now, self.send_from = looking, alerting, now, send_from
         self.symbols: set[str] = set()
         self.waiting: set[str] = set()
-        self.withdrawn = 0
-        self.written = Written()
+        self.written, self.tended = Written(), Tended()
 
     @property
     def candles(self) -> int:
@@ -217,21 +245,30 @@ class _Run:
     def report(self, *, is_more_left: bool) -> DetectReport:
         return DetectReport(
             len(self.symbols), self.candles, self.written.new, len(self.waiting), self.written.too_old,
-            self.withdrawn, is_more_left,
+            self.written.withdrawn, is_more_left, self.tended.escalated, self.tended.unmuted,
         )  # fmt: skip
+
+    def tend(self) -> None:
+        """What time does to alerts."""
+        self.tended = tend_alerts(self.looking.conn, now=self.now, alerting=self.alerting)
 
     def look_at(self, queue: Sequence[Queued]) -> None:
         """Everything that belongs into one transaction."""
         if not queue:
             return
         conn, spans = self.looking.conn, due_spans(queue)
+        looks = []
         for reads in _READS:
             judged = self.looking.judged(reads, spans)
-            found = [one for part in self.looking.at(reads, judged, is_counted=reads == "candles") for one in part]
-            chains = Chains(conn, self.looking.rules(reads), partial(self.looking.at, reads), self.looking.cooldown)
-            written, withdrawn = chains.write(judged, spans, found, send_from=self.send_from)
-            self.written = Written(self.written.new + written.new, self.written.too_old + written.too_old)
-            self.withdrawn += withdrawn
+            found = [one for part in self.looking.at(reads, judged, is_counted=True) for one in part]
+            spans_of = [Judged(one.symbol, one.from_candle, one.until) for one in judged]
+            looks.append(Look(self.looking.rules(reads), spans_of, found, dict(self.looking.clocks)))
+            self.looking.clocks.clear()
+        written = keep_findings(
+            conn, looks, now=self.now, send_from=self.send_from, alerting=self.alerting,
+            asset_classes=self.looking.asset_classes,
+        )  # fmt: skip
+        self.written = Written(*map(sum, zip(self.written, written, strict=True)))
         settle_queue(conn, queue)
         self.symbols.update(one.symbol for one in queue)
         self.waiting.update(one.symbol for one in queue if one.is_waiting)

@@ -1,62 +1,82 @@
-"""Step 7: the outbox to SNS, in order. A row is marked as sent after SNS took it, never before.
+"""Step 7: the outbox to SNS, in order. A message is marked as sent after SNS took it, never before.
 
-A crash between the two publishes once more with the same key, and the FIFO topic drops the second one.
+A crash between the two publishes once more with the same key, and a FIFO topic drops the second one. A message that
+SNS itself calls wrong, run after run, becomes a dead letter and holds up the others no longer.
 """
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import psycopg
 
 from include.crashpoints import crash_point
 from include.errors import LakeError, NotifyError
+from include.notify.dead_letters import DeadLetters
+from include.notify.dressing import Message, dress
 from include.notify.outbox import Published, Publisher, batches, group_of
+from include.notify.topics import topic_of
 from include.pipeline.keepsakes import keep_sent_alerts
 from include.settings import Settings
-from include.warehouse.alerts import Unsent, count_unsent, mark_failed, mark_sent, unsent
 from include.warehouse.db import connect
 from include.warehouse.leases import Lease, lease
+from include.warehouse.outbox import (
+    Acceptance,
+    Unsent,
+    count_dead,
+    count_unsent,
+    mark_dead,
+    mark_failed,
+    mark_sent,
+    unsent,
+)
 from include.warehouse.outcomes import attempt
 
 log = logging.getLogger(__name__)
 
 PAGE: Final = 1000  # rows of the outbox in memory at once
-PATIENCE: Final = 10  # runs in which a row that SNS calls malformed holds back the later ones of its group
+PATIENCE: Final = 10  # runs in which a message that SNS calls wrong holds back the later ones of its group
+
+Clock = Callable[[], datetime]
 
 
 @dataclass(frozen=True, slots=True)
 class NotifyReport:
-    """How many alerts SNS took, and how many wait."""
+    """How many messages SNS took, how many wait, and how many are dead: they wait for a person."""
 
     sent: int = 0
     waiting: int = 0
+    dead: int = 0
 
     def __str__(self) -> str:
-        return f"{self.sent} alerts sent, {self.waiting} wait"
+        dead = f", {self.dead} dead (`quantstream alerts redeliver --dead`)" if self.dead else ""
+        return f"{self.sent} alerts sent, {self.waiting} wait{dead}"
 
 
-def notify(settings: Settings, *, run_id: str | None = None) -> NotifyReport:
-    """Send what waits in the outbox.
+def notify(settings: Settings, *, run_id: str | None = None, clock: Clock = lambda: datetime.now(UTC)) -> NotifyReport:
+    """Send what waits in the outbox. `clock` says (UTC) when a message leaves, and so whether it is late.
 
     Raises NotifyError if SNS did not take everything: nothing is lost, and the next run goes on in order. A refused
-    alert holds back the later ones of its symbol. Raises LeaseHeldError if another process sends right now.
+    message holds back the later ones of its symbol. Raises LeaseHeldError if another process sends right now.
     """
     with (
         connect(settings) as conn,
         attempt(conn, "notify", run_id=run_id) as this,
         lease(conn, "notify", seconds=settings.lease_seconds) as held,
     ):
-        sent, problem = _drain(conn, held, Publisher(settings))
+        run = _Run(settings, conn, held, clock)
+        run.drain()
         _keep(settings)
-        report = NotifyReport(sent, count_unsent(conn))
-        this.row_count = sent
+        report = NotifyReport(run.sent, count_unsent(conn), count_dead(conn))
+        this.row_count = run.sent
         this.detail = asdict(report)
-        if problem:
+        if run.problem:
             raise NotifyError(
-                f"{report}; SNS said: {problem}\n"
+                f"{report}; SNS said: {run.problem}\n"
                 "They stay in ops.outbox (last_error) and go out with the next run; `quantstream status` counts them."
             )
     log.info("notify: %s", report)
@@ -71,36 +91,98 @@ def _keep(settings: Settings) -> None:
         log.warning("the sent alerts could not be noted in the lake: %s", error)
 
 
-def _drain(conn: psycopg.Connection, held: Lease, publisher: Publisher) -> tuple[int, str | None]:
-    """Publish page after page; how many SNS took, and the first problem if there was one."""
-    sent, last = 0, 0
-    problem: str | None = None
-    blocked: set[str] = set()
-    while page := unsent(conn, after=last, limit=PAGE):
-        last = page[-1].outbox_id
-        for batch in batches(page, fifo=publisher.fifo, held=blocked):
+class _Run:
+    """One run through the outbox: page after page, each cut by topic and into batches."""
+
+    def __init__(self, settings: Settings, conn: psycopg.Connection, held: Lease, clock: Clock) -> None:
+        self.sent = 0
+        self.problem: str | None = None
+        self._settings, self._conn, self._held, self._clock = settings, conn, held, clock
+        self._late_after = timedelta(seconds=settings.alert_late_seconds)
+        self._publishers: dict[str | None, Publisher] = {}
+        self._publisher(settings.topic_arn)  # without a topic it refuses, even if nothing waits
+        self._down: set[str | None] = set()  # topics that take nothing in this run
+        self._blocked: dict[str | None, set[str]] = {}  # by topic the groups whose order would break
+        self._dead_letters = DeadLetters(settings)
+
+    def drain(self) -> None:
+        """Publish what waits, oldest first within each topic."""
+        last = 0
+        while page := unsent(self._conn, after=last, limit=PAGE):
+            last = page[-1].outbox_id
+            topics: dict[str | None, list[Unsent]] = {}
+            for row in page:
+                topics.setdefault(topic_of(self._settings, row.attributes.get("severity", "")), []).append(row)
+            for topic, rows in topics.items():
+                if topic not in self._down:
+                    self._send(topic, rows)
+            if self._down and self._down >= topics.keys():
+                return  # all that this page needs is down: so it is for the next ones
+
+    def _publisher(self, topic: str | None) -> Publisher:
+        if topic not in self._publishers:
+            self._publishers[topic] = Publisher(self._settings, topic)
+        return self._publishers[topic]
+
+    def _send(self, topic: str | None, rows: Sequence[Unsent]) -> None:
+        publisher = self._publisher(topic)
+        blocked = self._blocked.setdefault(topic, set())
+        attempts = {row.outbox_id: row.attempts for row in rows}
+        dressed = self._dressed(rows)
+        for batch in batches(dressed, fifo=publisher.fifo, held=blocked):
             crash_point("before_publish")
             published = publisher.publish(batch)
             crash_point("after_publish")
-            _mark(conn, held, batch, published)
+            self._mark(batch, published, publisher.arn)
             crash_point("after_mark_sent")
-            sent += len(published.taken)
+            self.sent += len(published.taken)
             if published.broken:
-                return sent, str(published.broken)
-            for row in batch:
-                if refusal := published.refused.get(row.outbox_id):
-                    problem = problem or f"{row.subject!r}: {refusal.reason}"
-                    if not (refusal.is_ours and row.attempts >= PATIENCE):
-                        blocked.add(group_of(row))
-    return sent, problem
+                self.problem = self.problem or str(published.broken)
+                self._down.add(topic)
+                return
+            for message in batch:
+                if refusal := published.refused.get(message.outbox_id):
+                    self.problem = self.problem or f"{message.subject!r}: {refusal.reason}"
+                    if refusal.is_ours and attempts[message.outbox_id] + 1 >= PATIENCE:
+                        self._bury(message, refusal.reason)
+                    else:
+                        blocked.add(group_of(message))
 
+    def _dressed(self, rows: Sequence[Unsent]) -> Iterator[Message]:
+        now = self._clock()
+        return (dress(row, now, late_after=self._late_after, chart_url=self._settings.chart_url) for row in rows)
 
-def _mark(conn: psycopg.Connection, held: Lease, batch: list[Unsent], published: Published) -> None:
-    with conn.transaction():
-        held.renew()
-        if published.taken:
-            mark_sent(conn, published.taken)
-        for row in batch:
-            if row.outbox_id not in published.taken:
-                refusal = published.refused.get(row.outbox_id)
-                mark_failed(conn, [row.outbox_id], refusal.reason if refusal else str(published.broken))
+    def _mark(self, batch: Sequence[Message], published: Published, topic: str) -> None:
+        now = self._clock()
+        taken = {
+            message.outbox_id: Acceptance(
+                published.taken[message.outbox_id],
+                topic,
+                now,
+                (now - message.candle_end).total_seconds() if message.candle_end else None,
+            )
+            for message in batch
+            if message.outbox_id in published.taken
+        }
+        with self._conn.transaction():
+            self._held.renew()
+            if taken:
+                mark_sent(self._conn, taken)
+            for message in batch:
+                if message.outbox_id not in taken:
+                    refusal = published.refused.get(message.outbox_id)
+                    mark_failed(self._conn, [message.outbox_id], refusal.reason if refusal else str(published.broken))
+
+    def _bury(self, message: Message, reason: str) -> None:
+        """First the queue, then the mark: killed between the two, the next run does both again."""
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        crash_point("before_dead_letter")
+        try:
+            self._dead_letters.add(message, reason)
+        except (BotoCoreError, ClientError) as error:  # the outbox is what counts
+            log.warning("%s is not in the queue %s: %s", message.message_key, self._settings.dead_letters, error)
+        crash_point("after_dead_letter")
+        with self._conn.transaction():
+            self._held.renew()
+            mark_dead(self._conn, [message.outbox_id], reason)

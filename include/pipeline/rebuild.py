@@ -365,7 +365,7 @@ def _detect(work: _Work, under_way: Rebuild) -> int:
     """Alerts, and gaps as of the moment that is compared, told to nobody; how many that were."""
     work.let_go("detect")
     silent = _silent(work.settings)
-    found = work.patiently(lambda: detect(silent, run_id=work.run_id))
+    found = work.patiently(lambda: detect(silent, run_id=work.run_id, is_tending=False))
     work.progress(RebuildProgress("detect", said=str(found)))
     gaps = work.patiently(lambda: find_gaps(silent, now=under_way.started_at, run_id=work.run_id))
     work.progress(RebuildProgress("detect", said=str(gaps)))

@@ -5,7 +5,6 @@ What is made here is made on real AWS as well, and only where it is missing.
 
 from __future__ import annotations
 
-import json
 import sys
 import urllib.error
 import urllib.request
@@ -14,6 +13,7 @@ from pathlib import Path
 
 from include.aws import client
 from include.settings import Settings
+from include.stack.delivery import provision_delivery
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +58,9 @@ def ping(port: int) -> bool:
 
 
 def provision(settings: Settings) -> Provisioned:
-    """Make the stream, the bucket, the topic, the inbox and its subscription where they are missing."""
+    """Make the stream, the bucket, topics, inbox and dead letters where they are missing. Raises ConfigError."""
     created: list[str] = []
     kinesis, s3 = client(settings, "kinesis"), client(settings, "s3")
-    sns, sqs = client(settings, "sns"), client(settings, "sqs")
 
     if settings.stream not in kinesis.list_streams(Limit=1000)["StreamNames"]:
         kinesis.create_stream(StreamName=settings.stream, ShardCount=settings.shards)
@@ -78,20 +77,8 @@ def provision(settings: Settings) -> Provisioned:
             )
         created.append(f"bucket {settings.bucket}")
 
-    fifo = settings.topic.endswith(".fifo")
-    topic_arn = sns.create_topic(Name=settings.topic, Attributes={"FifoTopic": "true"} if fifo else {})["TopicArn"]
-    queue_attributes = {"MessageRetentionPeriod": "1209600"} | ({"FifoQueue": "true"} if fifo else {})
-    inbox_url = sqs.create_queue(QueueName=settings.inbox, Attributes=queue_attributes)["QueueUrl"]  # type: ignore[arg-type]
-    inbox_arn = sqs.get_queue_attributes(QueueUrl=inbox_url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
-    pages = sns.get_paginator("list_subscriptions_by_topic").paginate(TopicArn=topic_arn)
-    if inbox_arn not in [subscription["Endpoint"] for page in pages for subscription in page["Subscriptions"]]:
-        allow = {"Effect": "Allow", "Principal": {"Service": "sns.amazonaws.com"}, "Action": "sqs:SendMessage",
-                 "Resource": inbox_arn, "Condition": {"ArnEquals": {"aws:SourceArn": topic_arn}}}  # fmt: skip
-        policy = json.dumps({"Version": "2012-10-17", "Statement": [allow]})
-        sqs.set_queue_attributes(QueueUrl=inbox_url, Attributes={"Policy": policy})
-        sns.subscribe(TopicArn=topic_arn, Protocol="sqs", Endpoint=inbox_arn, Attributes={"RawMessageDelivery": "true"})
-        created.append(f"topic {settings.topic} -> inbox {settings.inbox}")
-    return Provisioned(topic_arn, inbox_url, tuple(created))
+    delivery = provision_delivery(settings)
+    return Provisioned(delivery.topic_arn, delivery.inbox_url, (*created, *delivery.created))
 
 
 def provision_with_lake(settings: Settings) -> Provisioned:

@@ -22,17 +22,19 @@ from include.stack.secrets import load_secrets
 from include.stack.supervision import Process, Supervisor
 
 if TYPE_CHECKING:
+    from include.warehouse.outbox import Latency
     from include.warehouse.vendors import VendorState
 
 Health = Literal["healthy", "degraded", "not running"]
 EXIT_CODES: dict[Health, int] = {"healthy": 0, "degraded": 1, "not running": 3}
 
 _STALE: Final = timedelta(minutes=3)  # a minute that is late, one that is being worked on, and one spare
+_LATENCY_OF: Final = timedelta(hours=1)
 _FRESHNESS: Final = """
 select (select max(event_time) from raw.market_events),
        (select max(candle_start) from marts.indicators_1m),
-       (select count(*) from ops.outbox where sent_at is null),
-       (select min(created_at) from ops.outbox where sent_at is null),
+       (select count(*) from ops.outbox where sent_at is null and dead_at is null),
+       (select min(created_at) from ops.outbox where sent_at is null and dead_at is null),
        (select count(*) from ops.loads where state = 'rejected'),
        (select count(*) from marts.alerts where state = 'history')
 """
@@ -57,6 +59,8 @@ class Status:
     newest_quote: datetime | None = None
     newest_candle: datetime | None = None
     unsent_alerts: int = 0
+    dead_alerts: int = 0
+    alert_latency: Latency | None = None
     alerts_too_old: int = 0
     rejected_loads: int = 0
     missing: list[Gap] = field(default_factory=list)
@@ -132,6 +136,7 @@ def _failed_days(api: AirflowApi) -> list[str]:
 
 def _ask_warehouse(settings: Settings, status: Status, *, with_airflow: bool) -> None:
     from include.warehouse.db import connect
+    from include.warehouse.outbox import count_dead, latency
     from include.warehouse.vendors import vendor_states
 
     with connect(settings) as conn:
@@ -139,6 +144,7 @@ def _ask_warehouse(settings: Settings, status: Status, *, with_airflow: bool) ->
         assert row is not None  # noqa: S101  # a select without from gives one row
         status.newest_quote, status.newest_candle, status.unsent_alerts, oldest_unsent, *counts = row
         status.rejected_loads, status.alerts_too_old = counts
+        status.dead_alerts, status.alert_latency = count_dead(conn), latency(conn, status.at, _LATENCY_OF)
         status.vendors = vendor_states(conn)
         status.collectors = collectors(conn, status.at)
         status.pace = pace(conn, status.at)
@@ -157,6 +163,10 @@ def _ask_warehouse(settings: Settings, status: Status, *, with_airflow: bool) ->
         )
     if oldest_unsent is not None and status.at - oldest_unsent > _STALE:
         status.problem(f"{status.unsent_alerts} alerts are unsent, the oldest since {oldest_unsent:%H:%M:%S}")
+    if status.dead_alerts:
+        status.problem(
+            f"SNS will not take {status.dead_alerts} alerts: `quantstream alerts redeliver --dead --dry-run` says why"
+        )
     _judge_the_feeds(settings, status)
     if with_airflow and not status.paused:
         _judge_the_clock(settings, status)

@@ -1,19 +1,17 @@
-"""Alerts and their outbox: written together in one transaction, sent afterwards, marked once SNS took them.
+"""Alerts, written together with their messages in one transaction (`include.warehouse.outbox`).
 
 Alerts of old candles (of a backfill, a replay) are written down and sent to nobody: they have no row in the outbox.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable
 from datetime import datetime
 from typing import NamedTuple
 
 import orjson
 import psycopg
 from psycopg.pq import TransactionStatus
-from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
 from include.alerts import Alert
@@ -37,16 +35,33 @@ revised as (
 ),
 inserted as (
     insert into marts.alerts (
-        alert_key, rule, category, symbol, candle_start, severity, direction, value, threshold, message, state
+        alert_key, rule, category, symbol, candle_start, severity, direction, value, threshold, message, state,
+        last_candle, peak_value, peak_threshold, peak_candle, latest_message
     )
-    select alert_key, rule, category, symbol, candle_start, severity, direction, value, threshold, message, state
+    select alert_key, rule, category, symbol, candle_start, severity, direction, value, threshold, message,
+           case when state = 'new' and exists (
+               select from ops.mutes as m
+               where clock_timestamp() >= m.from_at and clock_timestamp() < m.until_at and m.asset_class is null
+                 and coalesce(m.symbol, given.symbol, '') = coalesce(given.symbol, '')
+                 and coalesce(m.rule, given.rule) = given.rule
+                 and coalesce(m.severity, given.severity) = given.severity
+           ) then 'muted' else state end,
+           candle_start, value, threshold, candle_start, message
     from given order by place
     on conflict do nothing
     returning alert_key, state
 ),
+noted as (
+    insert into marts.alert_history (alert_key, event)
+    select i.alert_key, e.event
+    from given as g join inserted as i using (alert_key)
+    cross join lateral unnest(case i.state when 'muted' then array['opened', 'muted'] else array['opened'] end)
+        as e (event)
+    order by g.place
+),
 queued as (
-    insert into ops.outbox (alert_key, subject, body, attributes)
-    select g.alert_key, g.subject, g.body, g.attributes
+    insert into ops.outbox (alert_key, message_key, subject, body, attributes)
+    select g.alert_key, g.alert_key, g.subject, g.body, g.attributes
     from given as g join inserted as i using (alert_key) where i.state = 'new' order by g.place
     on conflict do nothing
 )
@@ -55,22 +70,11 @@ select count(*), count(*) filter (where state = 'history') from inserted
 
 
 class Written(NamedTuple):
-    """How many alerts were new, and how many of those are of candles too old to send."""
+    """How many alerts were new, how many of those are of candles too old to send, how many old ones hold no more."""
 
     new: int = 0
     too_old: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Unsent:
-    """A row of the outbox that SNS has not taken yet. `body` is JSON, `attributes` are name to text."""
-
-    outbox_id: int
-    alert_key: str
-    subject: str
-    body: str
-    attributes: dict[str, str]
-    attempts: int
+    withdrawn: int = 0
 
 
 def insert_alerts(conn: psycopg.Connection, alerts: Iterable[Alert], *, send_from: datetime | None = None) -> Written:
@@ -107,49 +111,9 @@ def insert_alerts(conn: psycopg.Connection, alerts: Iterable[Alert], *, send_fro
     return Written(*found) if found else Written()
 
 
-def withdraw_alerts(
-    conn: psycopg.Connection,
-    rules: Sequence[str],
-    spans: Iterable[tuple[str, datetime, datetime | None]],
-    found: Collection[str],
-) -> int:
-    """Remove alerts of these rules that nobody was told and that are not `found` (keys) any more; return how many.
-
-    `spans` are what was judged: symbol and the candles' starts [from, until), None: without an end. So what is written
-    down of the past follows from the candles alone, in whichever order they came. What was sent, or waits to be, stays.
-    """
-    symbols, starts, ends = zip(*spans, strict=True) if (spans := list(spans)) else ((), (), ())
-    return conn.execute(
-        """
-        delete from marts.alerts as a
-        using unnest(%s::text[], %s::timestamptz[], %s::timestamptz[]) as s (symbol, from_candle, until)
-        where a.symbol = s.symbol and a.state = 'history' and a.rule = any(%s)
-          and a.candle_start >= s.from_candle and (s.until is null or a.candle_start < s.until)
-          and not exists (select from unnest(%s::text[]) as f (alert_key) where f.alert_key = a.alert_key)
-        """,
-        [list(symbols), list(starts), list(ends), list(rules), list(found)],
-    ).rowcount
-
-
 def count_too_old(conn: psycopg.Connection) -> int:
     """How many alerts are written down that were too old to send."""
     row = conn.execute("select count(*) from marts.alerts where state = 'history'").fetchone()
-    return int(row[0]) if row else 0
-
-
-def unsent(conn: psycopg.Connection, *, after: int = 0, limit: int = 1000) -> list[Unsent]:
-    """The next rows that SNS has not taken, in outbox order, with an `outbox_id` above `after`."""
-    with conn.cursor(row_factory=class_row(Unsent)) as cursor:
-        return cursor.execute(
-            "select outbox_id, alert_key, subject, body, attributes, attempts from ops.outbox "
-            "where sent_at is null and outbox_id > %s order by outbox_id limit %s",
-            [after, limit],
-        ).fetchall()
-
-
-def count_unsent(conn: psycopg.Connection) -> int:
-    """How many alerts wait in the outbox."""
-    row = conn.execute("select count(*) from ops.outbox where sent_at is null").fetchone()
     return int(row[0]) if row else 0
 
 
@@ -160,30 +124,4 @@ def _is_old(alert: Alert, send_from: datetime | None) -> bool:
         and alert.category == "market"
         and alert.candle_start is not None
         and alert.candle_start < send_from
-    )
-
-
-def mark_sent(conn: psycopg.Connection, taken: Mapping[int, str]) -> None:
-    """SNS took these: outbox_id to its message id. The outbox and `marts.alerts` change together."""
-    conn.execute(
-        """
-        with marked as (
-            update ops.outbox as o
-            set sent_at = clock_timestamp(), attempts = o.attempts + 1, message_id = t.message_id, last_error = null
-            from unnest(%s::bigint[], %s::text[]) as t (outbox_id, message_id)
-            where o.outbox_id = t.outbox_id and o.sent_at is null
-            returning o.alert_key, o.sent_at
-        )
-        update marts.alerts as a set state = 'sent', sent_at = m.sent_at
-        from marked as m where a.alert_key = m.alert_key
-        """,
-        [list(taken), list(taken.values())],
-    )
-
-
-def mark_failed(conn: psycopg.Connection, outbox_ids: Sequence[int], error: str) -> None:
-    """SNS did not take these: they stay unsent, with one attempt more and the error beside them."""
-    conn.execute(
-        "update ops.outbox set attempts = attempts + 1, last_error = %s where outbox_id = any(%s) and sent_at is null",
-        [error[:2000], list(outbox_ids)],
     )

@@ -15,7 +15,14 @@ from psycopg import sql
 
 # About us and not about the market: when we saw it, and what became of it.
 _OURS: Final = frozenset({"received_at", "loaded_at", "created_at", "updated_at", "found_at", "sent_at"})
-_OURS_IN: Final[Mapping[str, frozenset[str]]] = {"alerts": frozenset({"state"})}  # whether somebody was told
+_OURS_IN: Final[Mapping[str, frozenset[str]]] = {
+    "alerts": frozenset(  # whether somebody was told, and what people did
+        {
+            "state", "status", "updates", "acknowledged_at", "acknowledged_by", "resolved_at", "resolved_by",
+            "raised_to", "escalations", "escalated_at", "latency_seconds",
+        }
+    )
+}  # fmt: skip
 _ONLY: Final[Mapping[str, str]] = {"alerts": "category = 'market'"}
 
 _COLUMNS: Final = """
@@ -28,10 +35,11 @@ where c.relnamespace = 'marts'::regnamespace and c.relkind in ('r', 'p', 'v', 'm
 group by c.relname order by c.relname
 """
 
-# What is made of the other marts as it is asked for: equal where they are. And what is about us: feeds and audits.
+# What is made of the other marts as it is asked for: equal where they are. And what is about us: feeds, audits, what
+# happened to alerts.
 _NOT_COMPARED: Final = (
-    "adjustments", "betas", "candles_1d_adjusted", "candles_1m_adjusted", "correlations", "correlations_1h",
-    "correlations_rolling",
+    "adjustments", "alert_history", "betas", "candles_1d_adjusted", "candles_1m_adjusted", "correlations",
+    "correlations_1h", "correlations_rolling",
     "data_quality", "feed_health", "portfolio_history", "portfolio_value", "returns_1d", "session_summary",
     "source_comparison", "spread_statistics", "top_movers", "value_at_risk", "volume_by_hour",
 )  # fmt: skip

@@ -1,7 +1,8 @@
 """A rebuild as the warehouse knows it: what is emptied, how far it is, and what follows from the objects of the lake.
 
 Kept is what no object tells: vendors' budgets, registered instruments, labels, outcomes, what vendors' answers were
-refused before they became events, and alerts with their outbox, so that nothing that was sent is sent again.
+refused before they became events, and alerts that people know of with their outbox and history, so that nothing that
+was sent is sent again; with them mutes and what people acknowledged.
 """
 
 from __future__ import annotations
@@ -30,11 +31,12 @@ _EMPTIED: Final = (
     "ops.pending_watermarks", "ops.watermarks", "ops.transform_batch", "ops.transform_watermarks", "ops.detect_queue",
     "ops.transform_set_aside",
     "ops.stream_resets", "ops.replays", "ops.replayed_loads", "ops.built_from", "ops.gap_series", "ops.gap_spans",
-    "ops.gap_scope", "ops.gap_searches", "ops.removed",
+    "ops.gap_scope", "ops.gap_searches", "ops.removed", "ops.findings", "ops.judged",
 )  # fmt: skip
 _MODELLED: Final = """
 select table_schema, table_name from information_schema.tables
-where table_type = 'BASE TABLE' and (table_schema in ('staging', 'intermediate', 'marts')) and table_name <> 'alerts'
+where table_type = 'BASE TABLE' and (table_schema in ('staging', 'intermediate', 'marts'))
+  and table_name not in ('alerts', 'alert_history')
 """
 # Ours alone, and who works for as long as a rebuild takes without touching what it makes.
 _OTHERS: Final = """
@@ -77,6 +79,15 @@ values (%(stream)s, %(created_at)s, %(shard_id)s, %(sequence)s, %(arrived_at)s)
 on conflict (stream, stream_created_at, shard_id) do update
 set sequence_number = excluded.sequence_number, arrived_at = excluded.arrived_at
 where excluded.sequence_number::numeric > c.sequence_number::numeric
+"""
+# Alerts that nobody was told of follow from what is found again.
+_FORGET_UNTOLD: Final = """
+with gone as (
+    delete from marts.alerts
+    where state = 'history' and category = 'market' and acknowledged_by is null and resolved_by is null
+    returning alert_key
+)
+delete from marts.alert_history as h using gone where h.alert_key = gone.alert_key
 """
 # What was found by looking at the whole past again is written down and sent to nobody.
 _SILENCE: Final = """
@@ -197,6 +208,7 @@ def begin(
             names += [sql.Identifier(schema, table) for schema, table in modelled]
             conn.execute(sql.SQL("truncate {}").format(sql.SQL(", ").join(names)))
             conn.execute("delete from raw.rejected_events where load_id is not null")
+            conn.execute(_FORGET_UNTOLD)
             conn.execute(
                 "insert into ops.rebuilds (before, started_at, paused, notes) values (%s::jsonb, %s, %s, %s)",
                 [None if told is None else orjson.dumps(told).decode(), as_of, list(paused), list(notes)],

@@ -77,9 +77,18 @@ delete from ops.leases where ctid = any (array(
     select ctid from ops.leases where expires_at = '-infinity' and acquired_at < %(before)s and name like '%% %%'
     limit %(most)s))
 """,
+    "findings": """
+delete from ops.findings where ctid = any (array(
+    select ctid from ops.findings where found_at < %(before)s limit %(most)s))
+""",
+    "alert_history": """
+delete from marts.alert_history where ctid = any (array(
+    select h.ctid from marts.alert_history as h left join marts.alerts as a using (alert_key)
+    where h.at < %(before)s and coalesce(a.status, 'resolved') = 'resolved' limit %(most)s))
+""",
     "outbox": """
 delete from ops.outbox where ctid = any (array(
-    select ctid from ops.outbox where sent_at < %(before)s limit %(most)s))
+    select ctid from ops.outbox where sent_at < %(before)s or dead_at < %(before)s limit %(most)s))
 """,
 }
 

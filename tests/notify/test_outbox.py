@@ -21,7 +21,7 @@ class Row:
     outbox_id: int
     symbol: str = ""
     text: str = "hello"
-    alert_key: str = "k"
+    message_key: str = "k"
     subject: str = "s"
     attributes: Mapping[str, str] = field(init=False)
 
@@ -104,4 +104,4 @@ def test_a_message_over_the_limit_is_cut_and_says_so(text: str, fifo: bool) -> N
 
 def test_without_a_topic_the_remedy_is_named(settings: Settings) -> None:
     with pytest.raises(NotRunningError, match="`make up` makes the local one"):
-        Publisher(settings.model_copy(update={"topic_arn": None}))
+        Publisher(settings, None)

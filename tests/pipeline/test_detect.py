@@ -61,16 +61,22 @@ def test_the_alert_and_its_outbox_row_say_the_same(marts_settings: Settings) -> 
     assert row == (
         "zscore", "AAPL", minute(1), "warning", "up", 3.5, 3.0, "new",
         "WARNING: AAPL: 100.00 is 3.5 standard deviations above its mean (limit 3)", True, True,
-        {"rule": "zscore", "symbol": "AAPL", "severity": "warning", "category": "market"}, None,
+        {
+            "rule": "zscore", "symbol": "AAPL", "severity": "warning", "category": "market", "kind": "opened",
+            "asset_class": "equity",
+        },
+        None,
     )  # fmt: skip
 
 
-def test_the_final_candle_before_the_queued_one_is_its_context(marts_settings: Settings) -> None:
+def test_what_was_found_before_goes_on_and_is_no_further_alert(marts_settings: Settings) -> None:
     with connect(marts_settings) as conn:
         put_candles(conn, "AAPL", [3.5, 3.6, 3.7])
+        queue(conn, "AAPL", 0, 2)
+        assert detect(marts_settings).alerts == 1
         queue(conn, "AAPL", 2)
-    assert detect(marts_settings).alerts == 0  # the excursion began before
-    assert detect(marts_settings).symbols == 0
+    assert detect(marts_settings).alerts == 0  # it goes on
+    assert alerts(marts_settings) == ["AAPL 09:00 zscore up"]
 
 
 def test_candles_that_are_not_final_wait_in_the_queue(marts_settings: Settings) -> None:
@@ -218,7 +224,10 @@ def test_however_the_queue_is_split_and_ordered_the_alerts_are_the_same(
     marts_settings: Settings, apple: list[float | None], microsoft: list[float | None], work: list[object]
 ) -> None:
     def start() -> None:
-        conn.execute("truncate marts.alerts, ops.outbox, ops.detect_queue, marts.indicators_1m")
+        conn.execute(
+            "truncate marts.alerts, marts.alert_history, ops.findings, ops.judged, ops.outbox, "
+            "ops.detect_queue, marts.indicators_1m"
+        )
         put_candles(conn, "AAPL", apple)
         put_candles(conn, "MSFT", microsoft)
 

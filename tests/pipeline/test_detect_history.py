@@ -34,8 +34,8 @@ def test_a_span_is_looked_at_with_the_candles_around_it_that_have_to_do_with_it(
         put_candles(conn, "AAPL", [0, 4, 4, 4, 0, 4, 0])
         queue(conn, "AAPL", 2, 4, "history")
         report = detect(marts_settings, now=NEXT_YEAR)
-    assert (report.candles, report.alerts) == (5, 1)  # from minute 2 on; the first excursion began at 1
-    assert [what for what, _, _ in written(marts_settings)] == ["AAPL 09:05 zscore up"]
+    assert (report.candles, report.alerts) == (5, 2)  # from minute 2 on; nobody has looked at those before
+    assert [what for what, _, _ in written(marts_settings)] == ["AAPL 09:02 zscore up", "AAPL 09:05 zscore up"]
     assert queued(marts_settings) == {}
 
 
@@ -194,9 +194,12 @@ def test_days_in_any_order_give_the_alerts_of_all_at_once(
                 put_candles(conn, "AAPL", [-true[number] + 7 if is_cold else true[number]], first=number)
 
     with connect(marts_settings) as conn:
-        conn.execute("truncate marts.alerts, ops.outbox, ops.detect_queue, marts.indicators_1m")
+        conn.execute(
+            "truncate marts.alerts, marts.alert_history, ops.findings, ops.judged, ops.outbox, "
+            "ops.detect_queue, marts.indicators_1m"
+        )
         in_pieces = in_days(marts_settings, order, pauses, put)
-        conn.execute("truncate marts.alerts")
+        conn.execute("truncate marts.alerts, marts.alert_history, ops.findings, ops.judged")
         put_candles(conn, "AAPL", true)
         queue(conn, "AAPL", 0, lane="history")
         detect(marts_settings, now=NEXT_YEAR)
@@ -221,9 +224,12 @@ def test_days_in_any_order_find_the_same_episodes_of_a_source(
         put_closes(conn, "coinbase", coinbase[first:until], first=first)
 
     with connect(marts_settings) as conn:
-        conn.execute("truncate marts.alerts, ops.outbox, ops.detect_queue, marts.source_divergence")
+        conn.execute(
+            "truncate marts.alerts, marts.alert_history, ops.findings, ops.judged, ops.outbox, "
+            "ops.detect_queue, marts.source_divergence"
+        )
         in_pieces = in_days(marts_settings, order, pauses, put)
-        conn.execute("truncate marts.alerts")
+        conn.execute("truncate marts.alerts, marts.alert_history, ops.findings, ops.judged")
         queue(conn, "AAPL", 0, lane="history")
         detect(marts_settings, now=NEXT_YEAR)
     assert in_pieces == written(marts_settings)

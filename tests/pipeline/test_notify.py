@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
 
 import pytest
 from tenacity import wait_none
@@ -13,13 +13,21 @@ from include.notify import outbox as publishing
 from include.pipeline import notify as step
 from include.pipeline.notify import NotifyReport, notify
 from include.settings import Settings
-from include.stack.local_aws import provision
 from include.warehouse.alerts import insert_alerts
 from include.warehouse.db import connect
 from include.warehouse.leases import lease
+from tests import processes
 from tests.conftest import free_port
 from tests.faults.proxy import LoseAnswer, Reset, aws_faults
-from tests.notify.faults import THROTTLED, RefuseEntries, delivered, messages, outbox, put_alerts
+from tests.notify.faults import (
+    THROTTLED,
+    RefuseEntries,
+    delivered,
+    messages,
+    outbox,
+    put_alerts,
+    with_standard_topics,
+)
 
 pytestmark = pytest.mark.stack
 SENT = (True, 1, None)
@@ -42,11 +50,8 @@ def test_alerts_arrive_once_and_in_order_with_all_a_machine_needs(settings: Sett
     assert delivered(settings) == []
 
 
-def test_a_standard_topic_works_without_groups_and_keys(make_settings: Callable[..., Settings]) -> None:
-    settings = make_settings()
-    names = {"topic": f"{settings.bucket}-plain", "inbox": f"{settings.bucket}-plain"}
-    made = provision(settings.model_copy(update=names))
-    plain = settings.model_copy(update={"topic_arn": made.topic_arn, "inbox_url": made.inbox_url})
+def test_a_standard_topic_works_without_groups_and_keys(settings: Settings) -> None:
+    plain = with_standard_topics(settings)
     put_alerts(plain, *(("AAPL", f"alert {n:02}") for n in range(12)))
     assert notify(plain).sent == 12
     bodies = delivered(plain)
@@ -90,24 +95,22 @@ def test_a_lost_acknowledgement_brings_no_duplicate(settings: Settings) -> None:
 
 
 @pytest.mark.parametrize("point", ["before_publish", "after_publish", "after_mark_sent"])
-def test_a_crash_at_any_point_loses_and_doubles_nothing(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch, point: str
+@pytest.mark.parametrize("kind", ["fifo", "standard"])
+def test_kill_9_loses_nothing_and_doubles_at_most_one_batch_of_a_standard_topic(
+    settings: Settings, point: str, kind: str
 ) -> None:
-    put_alerts(settings, ("AAPL", "first"), ("AAPL", "second"), ("AAPL", "third"))
-    passed: list[str] = []
-
-    def crash(name: str) -> None:
-        passed.append(name)
-        if passed.count(point) == 2:
-            raise KeyboardInterrupt(name)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(step, "crash_point", crash)
-        with pytest.raises(KeyboardInterrupt, match=point):
-            notify(settings)
-    notify(settings)
-    assert messages(delivered(settings)) == ["first", "second", "third"]
+    settings = settings if kind == "fifo" else with_standard_topics(settings)
+    names = [f"{n:02}" for n in range(12)]  # two batches on either kind: two of each of six symbols
+    put_alerts(settings, *((f"S{n % 6}", name) for n, name in enumerate(names)))
+    killed = processes.run(lambda: notify(settings), {"QUANTSTREAM_CRASH_AT": f"{point}:2"})
+    assert killed.killed
+    assert processes.run(lambda: notify(settings)).ok
+    times = Counter(messages(delivered(settings)))
+    assert sorted(times) == names
     assert all(sent for sent, _, _ in outbox(settings).values())
+    doubled = [name for name, count in times.items() if count == 2]
+    assert doubled == (names[10:] if (kind, point) == ("standard", "after_publish") else [])
+    assert max(times.values()) <= 2
 
 
 def test_an_entry_refused_for_now_is_tried_again_at_once(settings: Settings) -> None:
@@ -132,21 +135,6 @@ def test_a_refused_entry_is_not_overtaken_by_later_ones_of_its_symbol(settings: 
     }  # fmt: skip
     assert notify(settings).sent == 2
     assert messages(delivered(settings)) == ["a1", "a2"]
-
-
-def test_what_sns_calls_malformed_does_not_silence_its_symbol_for_ever(settings: Settings) -> None:
-    put_alerts(settings, ("AAPL", "bad"))
-    with aws_faults(settings) as (proxy, behind):
-        refuse = RefuseEntries(("AAPL",), code="InvalidParameter", sender_fault=True)
-        proxy.add(refuse, operation="PublishBatch", times=step.PATIENCE + 1)
-        for _ in range(step.PATIENCE):
-            with pytest.raises(NotifyError):
-                notify(behind)
-        put_alerts(settings, ("AAPL", "good"))
-        with pytest.raises(NotifyError, match="1 alerts sent, 1 wait"):
-            notify(behind)
-    assert messages(delivered(settings)) == ["good"]
-    assert outbox(settings)["bad"] == (False, step.PATIENCE + 1, "InvalidParameter: not this one")
 
 
 def test_throttling_is_waited_out(settings: Settings) -> None:

@@ -21,6 +21,7 @@ from include.stack.programs import AIRFLOW
 from include.stack.status import read_status
 from include.stack.supervision import Process, Supervisor
 from include.warehouse.db import connect
+from include.warehouse.outbox import Latency
 from include.warehouse.outcomes import record
 
 NOW = datetime(2026, 3, 2, 12, 10, 30, tzinfo=UTC)
@@ -177,8 +178,14 @@ def test_what_the_last_landing_left_is_the_lag(marts_settings: Settings, running
 def test_unsent_alerts_and_rejected_loads_are_counted(marts_settings: Settings, running: dict[str, Process]) -> None:
     with connect(marts_settings) as conn:
         conn.execute(
-            "insert into ops.outbox (alert_key, subject, body, created_at)"
-            " values ('k', 's', 'b', now() - interval '1 hour')"
+            "insert into ops.outbox (alert_key, message_key, subject, body, created_at, dead_at) values "
+            "('k', 'k', 's', 'b', now() - interval '1 hour', null), "
+            "('d', 'd', 's', 'b', now() - interval '1 day', now())"
+        )
+        conn.execute(
+            "insert into marts.alerts (alert_key, rule, category, severity, message, sent_at, latency_seconds) "
+            "select 'sent ' || n, 'zscore', 'market', 'warning', 'm', now() - n * interval '20 minutes', n * 10 "
+            "from generate_series(0, 4) as n"
         )
         conn.execute("insert into ops.loads (origin, state, is_live, read_count) values ('o', 'rejected', true, 1)")
         conn.execute(
@@ -190,6 +197,8 @@ def test_unsent_alerts_and_rejected_loads_are_counted(marts_settings: Settings, 
     assert found.health == "degraded"
     assert any("quantstream loads list --state rejected" in problem for problem in found.problems)
     assert any("1 alerts are unsent" in problem for problem in found.problems)
+    assert any("SNS will not take 1 alerts" in problem for problem in found.problems)
+    assert found.alert_latency == Latency(alerts=3, p50=10, p95=19)  # of the last hour: 0, 10 and 20 s
 
 
 def test_a_vendor_that_is_left_alone_is_a_problem_that_says_since_when_until_when_and_why(

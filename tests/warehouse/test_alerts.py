@@ -9,17 +9,9 @@ import pytest
 
 from include.alerts import Alert
 from include.settings import Settings
-from include.warehouse.alerts import (
-    Written,
-    count_too_old,
-    count_unsent,
-    insert_alerts,
-    mark_failed,
-    mark_sent,
-    unsent,
-    withdraw_alerts,
-)
+from include.warehouse.alerts import Written, count_too_old, insert_alerts
 from include.warehouse.db import connect
+from include.warehouse.outbox import count_unsent, unsent
 
 pytestmark = pytest.mark.stack
 ALERT = Alert("zscore", "market", "warning", "first words", "AAPL", datetime(2026, 1, 2, tzinfo=UTC), "up", 3.5, 3.0)
@@ -63,22 +55,6 @@ def test_what_no_database_takes_is_replaced(settings: Settings) -> None:
         assert conn.execute("select message, value from marts.alerts").fetchone() == ("a\ufffdb", None)
 
 
-def test_sent_and_failed_rows_are_marked_in_both_tables(settings: Settings) -> None:
-    with connect(settings) as conn, conn.transaction():
-        insert_alerts(conn, [ALERT, replace(ALERT, symbol="MSFT")])
-        one, two = unsent(conn)
-        mark_sent(conn, {one.outbox_id: "message-1"})
-        mark_failed(conn, [one.outbox_id, two.outbox_id], "SNS is down")  # one is sent: too late for it
-        assert conn.execute(
-            "select a.symbol, a.state, a.sent_at = o.sent_at, o.message_id, o.attempts, o.last_error "
-            "from marts.alerts as a join ops.outbox as o using (alert_key) order by o.outbox_id"
-        ).fetchall() == [
-            ("AAPL", "sent", True, "message-1", 1, None),
-            ("MSFT", "new", None, None, 1, "SNS is down"),
-        ]
-        assert (count_unsent(conn), unsent(conn, after=two.outbox_id)) == (1, [])
-
-
 def test_alerts_of_old_candles_are_written_down_and_sent_to_nobody(settings: Settings) -> None:
     old, edge = replace(ALERT, symbol="OLD"), ALERT.candle_start
     assert edge is not None
@@ -107,22 +83,3 @@ def test_what_nobody_was_told_takes_new_values_and_what_was_told_does_not(settin
             ("TOLD", "new", "first words", 3.5),
             ("UNTOLD", "history", "second words", 4.5),
         ]
-
-
-def test_what_nobody_was_told_is_withdrawn_where_it_no_longer_holds(settings: Settings) -> None:
-    def one(minute: int, rule: str = "zscore", symbol: str = "AAPL") -> Alert:
-        return replace(ALERT, rule=rule, symbol=symbol, candle_start=datetime(2026, 1, 2, 9, minute, tzinfo=UTC))
-
-    found, gone, told, before, after, other_rule, other_symbol = (
-        one(1), one(2), one(3), one(0), one(10), one(4, rule="change"), one(5, symbol="MSFT")
-    )  # fmt: skip
-    span = ("AAPL", datetime(2026, 1, 2, 9, 1, tzinfo=UTC), datetime(2026, 1, 2, 9, 10, tzinfo=UTC))
-    with connect(settings) as conn, conn.transaction():
-        insert_alerts(conn, [told])
-        old = [found, gone, before, after, other_rule, other_symbol]
-        insert_alerts(conn, old, send_from=datetime(2026, 2, 1, tzinfo=UTC))
-        assert withdraw_alerts(conn, ["zscore"], [], []) == 0
-        assert withdraw_alerts(conn, ["zscore"], [span], [found.key]) == 1
-        left = {key for (key,) in conn.execute("select alert_key from marts.alerts")}
-        assert left == {one.key for one in (found, told, before, after, other_rule, other_symbol)}
-        assert withdraw_alerts(conn, ["zscore"], [(*span[:2], None)], []) == 2  # without an end: `after` too

@@ -101,6 +101,20 @@ def test_of_the_ledger_only_what_is_done_and_not_asked_for_again_goes(conn: psyc
             [key, old, sent],
         )
 
+    for key, status in (("over", "resolved"), ("open", "open")):
+        conn.execute(
+            "insert into marts.alerts (alert_key, rule, category, severity, message, status) "
+            "values (%s, 'zscore', 'market', 'info', '', %s)",
+            [key, status],
+        )
+        conn.execute("insert into marts.alert_history (alert_key, at, event) values (%s, %s, 'opened')", [key, old])
+    for symbol, found in (("OLD", old), ("NEW", NOW)):
+        conn.execute(
+            "insert into ops.findings (rule, scope, symbol, candle_start, severity, message, cooldown_minutes, "
+            "found_at) values ('zscore', 'instrument', %s, %s, 'info', '', 5, %s)",
+            [symbol, old, found],
+        )
+
     for name, until in (("load", "-infinity"), ("load raw/1", "-infinity"), ("load raw/2", "infinity")):
         conn.execute(
             "insert into ops.leases (name, epoch, holder, backend_pid, backend_start, acquired_at, expires_at) "
@@ -108,13 +122,15 @@ def test_of_the_ledger_only_what_is_done_and_not_asked_for_again_goes(conn: psyc
             [name, old, old, until],
         )
 
-    assert remove_old(conn, Keep(ledger=90), NOW) == {"ledger": 5}
+    assert remove_old(conn, Keep(ledger=90), NOW) == {"ledger": 7}
 
     assert conn.execute("select step, ok from ops.outcomes").fetchall() == [("pull", True)]
     assert conn.execute("select to_sequence, state from ops.stream_ranges order by 1").fetchall() == [
         ("2", "lost"), ("3", "loaded"),
     ]  # fmt: skip
     assert conn.execute("select alert_key from ops.outbox").fetchall() == [("waits",)]
+    assert conn.execute("select alert_key from marts.alert_history").fetchall() == [("open",)]
+    assert conn.execute("select symbol from ops.findings").fetchall() == [("NEW",)]
     assert conn.execute("select name from ops.leases order by 1").fetchall() == [("load",), ("load raw/2",)]
 
 
