@@ -31,6 +31,12 @@ select distinct symbol, 'live',
        tstzmultirange(tstzrange(%(minute)s::timestamptz, %(minute)s::timestamptz + interval '1 minute'))
 from marts.indicators_1m where candle_start = %(minute)s and is_final
 """
+# The minutes to come are put aside, as they are not there yet.
+_ASIDE: Final = """
+create temp table to_come as select * from marts.indicators_1m where candle_start >= %(minute)s;
+delete from marts.indicators_1m where candle_start >= %(minute)s
+"""
+_COMES: Final = "insert into marts.indicators_1m select * from to_come where candle_start = %(minute)s"
 # Everything that can be strange about a minute at once, for every symbol.
 _SHOCK: Final = """
 update marts.indicators_1m
@@ -142,12 +148,16 @@ def _newest(conn: psycopg.Connection) -> datetime:
 
 def _run(settings: Settings, minutes: Sequence[datetime]) -> tuple[list[float], list[int]]:
     """Seconds of the step for each minute, the last one with a shock of every symbol; and what it found."""
+    import psycopg
+
     from include.pipeline.detect import detect as step
     from include.warehouse.db import connect
 
     times, found = [], []
-    with connect(settings) as conn:
+    with connect(settings) as conn, psycopg.ClientCursor(conn) as cursor:
+        cursor.execute(_ASIDE, {"minute": minutes[0]})
         for minute in minutes:
+            conn.execute(_COMES, {"minute": minute})
             if minute == minutes[-1]:
                 conn.execute(_SHOCK, {"minute": minute})
             conn.execute(_QUEUE, {"minute": minute})
@@ -160,7 +170,7 @@ def _run(settings: Settings, minutes: Sequence[datetime]) -> tuple[list[float], 
 
 
 def _findings(conn: psycopg.Connection) -> int:
-    row = conn.execute("select count(*) from marts.alerts").fetchone()
+    row = conn.execute("select count(*) from ops.findings").fetchone()
     return int(row[0]) if row else 0
 
 

@@ -16,9 +16,9 @@ from include.detection.findings import Finding
 from include.events import Window
 from include.instruments import Instrument
 from include.pipeline.score_columns import rows_of
-from include.pipeline.score_findings import find, judged_rules
+from include.pipeline.score_findings import find, judged_rules, raise_alerts
 from include.pipeline.score_market import labels_of, simulate
-from include.scoring.chains import Raised, chain
+from include.scoring.chains import Raised
 from include.scoring.match import MINUTE, Around, Label, delays_of, judge, spread
 from include.scoring.results import AIMED, MEANT, PAGING, KindScore, RuleScore, SimulatorScore
 from include.sources.shocks import NAMES
@@ -55,7 +55,7 @@ def score_simulator(
     for one in instruments:
         rows = rows_of(one.symbol, frames.pop(one.symbol), one.calendar)
         found = find(rows, detection, one.asset_class, models)
-        raised += chain(_inside(found, window))
+        raised += raise_alerts(_inside(found, window))
         candles += sum(at >= window.start for at in rows.at)
         tick()
     labels = labels_of(seed, instruments, window)

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Final
 from include.detection.config import Detection
 from include.errors import ConfigError
 from include.pipeline.score_columns import rows_of
-from include.pipeline.score_findings import days_of, find, judged_rules
-from include.scoring.chains import Raised, chain
+from include.pipeline.score_findings import days_of, find, judged_rules, raise_alerts
+from include.scoring.chains import Raised
 from include.scoring.match import MINUTE, Around, Label, delays_of, judge, spread, told_after
 from include.scoring.results import EventKind, EventRule, EventsScore
 
@@ -42,7 +42,7 @@ def score_events(
         for symbol, frame in read_candles(data / "candles" / file):
             name = f"{file}/{symbol}"  # the same symbol in two files is two series
             frames[name] = frame
-            raised += chain(find(rows_of(name, frame, _CALENDARS[asset_class]), detection, asset_class))
+            raised += raise_alerts(find(rows_of(name, frame, _CALENDARS[asset_class]), detection, asset_class))
             tick()
     labels = read_events(data, sorted(frames))
     days = days_of(frames.values())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
@@ -11,6 +12,8 @@ from include.detection.engine import evaluate
 from include.detection.findings import Finding
 from include.detection.rule import Rows
 from include.errors import ConfigError
+from include.life.chains import Series, chains, link, series_of
+from include.scoring.chains import Raised
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -51,6 +54,20 @@ def find(rows: Rows, detection: Detection, asset_class: str, models: Mapping[str
     """What the rules find in one series."""
     classes = {rows.symbol[0]: asset_class} if len(rows) else {}
     return [one for found in evaluate(pieces(rows), detection, classes, models) for one in found]
+
+
+def raise_alerts(findings: Iterable[Finding]) -> list[Raised]:
+    """The alerts that follow from findings, as they follow live; by opening, symbol and rule."""
+    series: dict[Series, list[Finding]] = {}
+    for one in findings:
+        series.setdefault(series_of(one), []).append(one)
+    raised = []
+    for of, found in series.items():
+        candles = sorted(one.candle_start for one in found)
+        for chain in chains(map(link, found)):
+            own = candles[bisect_left(candles, chain.first) : bisect_right(candles, chain.last)]
+            raised.append(Raised(of.rule, of.symbol, of.direction, chain.severity, tuple(own)))
+    return sorted(raised, key=lambda alert: (alert.opened, alert.symbol, alert.rule, alert.direction))
 
 
 def pieces(rows: Rows, size: int = _PIECE) -> Iterator[Rows]:

@@ -16,10 +16,9 @@ from include.instruments import Instrument
 from include.pipeline.score import START, score_simulator
 from include.pipeline.score_columns import columns, rows_of
 from include.pipeline.score_events import read_candles, read_events
-from include.pipeline.score_findings import chosen_rules, find, pieces
+from include.pipeline.score_findings import chosen_rules, find, pieces, raise_alerts
 from include.pipeline.score_market import labels_of, simulate
 from include.pipeline.score_nab import RealSeries, score_nab
-from include.scoring.chains import chain
 from include.scoring.match import told_after
 from include.scoring.report import page
 from include.scoring.results import Scores, SimulatorScore
@@ -143,7 +142,7 @@ def test_a_move_in_real_candles_is_told_on_its_candle(shared_data: Path) -> None
     ]
     part = frame.loc["2018-01-16":"2018-01-17"]
     labels = [one for one in read_events(shared_data, [name]) if part.index[0] <= one.starts_at <= part.index[-1]]
-    raised = chain(find(rows_of(name, part), chosen_rules(Detection.of(), ["move"]), "crypto"))
+    raised = raise_alerts(find(rows_of(name, part), chosen_rules(Detection.of(), ["move"]), "crypto"))
     told = told_after(raised, labels, timedelta(0))
     assert [told[place] for place in range(len(labels))] == [1.0] * len(labels)
     assert len(labels) == 7

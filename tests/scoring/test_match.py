@@ -7,7 +7,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from include.detection.findings import Finding
-from include.scoring.chains import Raised, chain
+from include.pipeline.score_findings import raise_alerts
+from include.scoring.chains import Raised
 from include.scoring.match import Around, Delays, Label, judge, told_after
 
 DAY = datetime(2026, 3, 2, tzinfo=UTC)
@@ -30,7 +31,7 @@ def finding(minute: int, direction: str = "up", cooldown: int = 15) -> Finding:
 
 
 def test_findings_no_further_apart_than_the_cooldown_are_one_alert() -> None:
-    raised = chain([finding(45), finding(10), finding(25), finding(12, "down")])
+    raised = raise_alerts([finding(45), finding(10), finding(25), finding(12, "down")])
     assert [(one.direction, one.candles) for one in raised] == [
         ("up", (at(10), at(25))),
         ("down", (at(12),)),
