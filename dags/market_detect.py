@@ -4,7 +4,7 @@ Runs whenever `market_transform` changed the marts (asset `market_marts`).
 
 | task | does | when it fails |
 |---|---|---|
-| `detect` | applies the rules of `include/config/detection.yml` to new and changed candles, those that came live first; writes alerts and the outbox in one transaction | nothing was written; the next run looks at the same candles |
+| `detect` | applies the rules of `include/config/detection.yml` to new and changed candles, those that came live first; writes alerts and the outbox in one transaction | nothing was written; the next run looks at the same candles. A wrong `detection.yml` is refused with file and line: `quantstream detection check` |
 | `notify` | publishes the outbox to SNS in order and marks what SNS took | what was not taken stays in the outbox; see the runbook *Alerts do not arrive* |
 
 An alert has a stable key (rule, symbol, candle), so a retry neither writes nor sends it twice. One whose candle is older than

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 
@@ -58,6 +58,10 @@ Examples:
 
   quantstream alerts mutes --json | jq .until_at
 """
+OPERATIONS: Final = (
+    "collector_silent", "gap", "load_rejected", "marts_rejected", "source_set_aside", "spool_full", "stream_loss",
+)  # fmt: skip
+"""What trouble of the platform itself is called."""
 _Key = Annotated[str, typer.Argument(metavar="KEY", help="Its key, or the first digits of it.", show_default=False)]
 _By = Annotated[str, typer.Option("--by", help="Who does it. Default: who is logged in here.")]
 _Note = Annotated[str, typer.Option("--note", help="What is to be remembered of it.")]
@@ -208,9 +212,11 @@ def mute(
     by: _By = "",
 ) -> None:
     """Tell nobody about what all of these fit, from now on. It is written down, and sent if it is open at the end."""
+    from include.detection.config import load_detection
     from include.instruments import known_instruments
     from include.pipeline.history_request import parse_moment
     from include.settings import load_settings
+    from include.transform.listings import load_positions
     from include.warehouse.db import connect
     from include.warehouse.mutes import add_mute
 
@@ -221,9 +227,14 @@ def mute(
     if end <= now:
         raise ConfigError(f"--until = {until}: that is over already")
     settings = load_settings()
+    if rule:
+        rules = list(load_detection(settings.detection_file).rules)
+        _known("--rule", rule, [*rules, *OPERATIONS], "rule")
     with connect(settings) as conn:
         if symbol:
-            _known("--symbol", symbol, [one.symbol for one in known_instruments(conn, settings)])
+            held = [str(row[0]) for row in load_positions(settings.portfolios_file)]
+            traded = [one.symbol for one in known_instruments(conn, settings)]
+            _known("--symbol", symbol, [*traded, *held], "instrument or portfolio")
         number = add_mute(
             conn, symbol=symbol or None, rule=rule or None, reason=reason or None, by=by or _who(), from_at=now,
             until_at=end, asset_class=None if asset_class is None else asset_class.value,
@@ -336,11 +347,11 @@ def _duration(text: str) -> timedelta:
     return timedelta(**{units[unit]: int(number)})
 
 
-def _known(name: str, word: str, known: list[str]) -> None:
+def _known(name: str, word: str, known: list[str], what: str) -> None:
     from include.yaml_lines import meant
 
     if word not in known:
-        raise ConfigError(f"{name} = {word!r}: no such instrument{meant(word, known)}")
+        raise ConfigError(f"{name} = {word!r}: there is no such {what}{meant(word, known)}")
 
 
 def _who() -> str:

@@ -38,6 +38,7 @@ Exit codes: 0 all cycles went through, 1 a step failed, 2 a wrong option or sett
 _FIRST_ROWS = 10_000
 _FLAGS = [
     "rule", "symbol", "candle_start", "direction", "value", "threshold", "close", "severity", "is_start", "source",
+    "message",
 ]  # fmt: skip
 _NEW_QUOTES = """
 copy (

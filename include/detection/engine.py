@@ -30,13 +30,12 @@ def evaluate(
     ValueError if a rule's columns are not there.
     """
     enabled = [(name, detection.rules[name]) for name in detection.enabled()]
-    depth = max((detection.history(name) for name, _ in enabled), default=0)
     before: Rows | None = None
     for batch in batches:
         if not len(batch):
             continue
         rows = _with_derived(_joined(before, batch) if before is not None else batch)
-        before = _tail(rows, depth)
+        before = _tail(rows, depth(detection, rows.reads))
         found: list[Finding] = []
         for name, rule in enabled:
             if rule.reads == rows.reads:
@@ -51,11 +50,11 @@ def columns_needed(detection: Detection, reads: Reads) -> tuple[str, ...]:
     return tuple(dict.fromkeys([*(() if reads == "portfolios" else ("close",)), *needed])) if needed else ()
 
 
-def depth(detection: Detection, reads: Reads) -> int:
-    """How many rows before a row the enabled rules look at."""
-    return max(
-        (detection.history(name) for name in detection.enabled() if detection.rules[name].reads == reads), default=0
-    )
+def depth(detection: Detection, reads: Reads, column: str | None = None) -> int:
+    """How many rows before a row the enabled rules look at, of one `column` if it is given."""
+    rules = [(name, detection.rules[name]) for name in detection.enabled()]
+    wanted = [name for name, rule in rules if rule.reads == reads and (column is None or column in rule.needs)]
+    return max((detection.history(name) for name in wanted), default=0)
 
 
 def picked(rows: Rows, chosen: Flags) -> Rows:

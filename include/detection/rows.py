@@ -14,73 +14,31 @@ import psycopg
 from psycopg.adapt import Buffer, Loader
 from psycopg.pq import Format
 
+from include.detection.derived import with_missing, with_spread
 from include.detection.reading import Span
 from include.detection.rule import Numbers, Reads, Rows
 
 BATCH: Final = 20_000  # rows in memory at once
 _FLOATS: Final = 1022  # the oid of double precision[]
-_DERIVED: Final = ("missing", "spread")
 _HEAD: Final = 20  # bytes before the elements of an array of one dimension
 
 # One index range per stretch for its rows, and one for the history before them.
 _CANDLES: Final = """
-select q.symbol, '' as source, c.candle_start, array[q.place, (c.candle_start >= q.from_candle)::int, {numbers}]
+select q.symbol, c.source, c.candle_start, array[q.place, (c.candle_start >= q.from_candle)::int, {numbers}]
 from unnest(%(symbols)s::text[], %(from_candles)s::timestamptz[], %(untils)s::timestamptz[])
     with ordinality as q (symbol, from_candle, until, place)
-{calendars}
 cross join lateral (
-    select i.*{derived}
-    from (
-        select i.*{after}
-        from (
-            (
-                select {columns} from marts.indicators_1m as i
-                where i.symbol = q.symbol and i.is_final and i.candle_start < q.from_candle
-                order by i.candle_start desc limit %(history)s
-            )
-            union all
-            select {columns} from marts.indicators_1m as i
-            where i.symbol = q.symbol and i.is_final and i.candle_start >= q.from_candle
-              and (q.until is null or i.candle_start < q.until)
-        ) as i
-    ) as i
-    {spreads}
+    (
+        select {columns} from marts.indicators_1m as i
+        where i.symbol = q.symbol and i.is_final and i.candle_start < q.from_candle
+        order by i.candle_start desc limit %(history)s
+    )
+    union all
+    select {columns} from marts.indicators_1m as i
+    where i.symbol = q.symbol and i.is_final and i.candle_start >= q.from_candle
+      and (q.until is null or i.candle_start < q.until)
 ) as c
 order by q.place, c.candle_start
-"""
-
-# Open minutes without a candle right before this one.
-_CALENDARS: Final = "left join marts.instruments as n on n.symbol = q.symbol"
-_AFTER: Final = ", lag(i.candle_start) over (order by i.candle_start) + interval '1 minute' as after"
-_MISSING: Final = """,
-    case
-        when i.after is null then null
-        when i.after >= i.candle_start then 0
-        when n.calendar = '24/7' or i.source = any(%(always_open)s)
-            then date_part('epoch', i.candle_start - i.after) / 60
-        else (
-            select coalesce(
-                sum(date_part('epoch', least(s.closes_at, i.candle_start) - greatest(s.opens_at, i.after))), 0
-            ) / 60
-            from ops.sessions as s
-            where s.calendar = n.calendar and s.closes_at > i.after and s.opens_at < i.candle_start
-        )
-    end as missing
-"""
-# The median of the minute's quotes of the candle's source, in basis points.
-_SPREAD: Final = ", s.spread"
-_SPREADS: Final = """
-left join (
-    select o.minute, o.source, percentile_cont(0.5) within group (order by o.basis_points) as spread
-    from (
-        select date_bin('1 minute', u.event_time, timestamptz '2000-01-01Z') as minute, u.source,
-               ((u.ask - u.bid) * 20000 / (u.ask + u.bid))::double precision as basis_points
-        from marts.quotes as u
-        where u.symbol = q.symbol and u.event_time >= q.from_candle - %(history)s * interval '1 minute'
-          and (q.until is null or u.event_time < q.until) and u.bid > 0 and u.ask >= u.bid
-    ) as o
-    group by o.minute, o.source
-) as s on s.minute = i.candle_start and s.source = i.source
 """
 
 # Only series with something new; for each the older closes that the first new one is judged with.
@@ -135,27 +93,24 @@ def read_candles(
     columns: Sequence[str],
     history: int,
     always_open: Sequence[str] = (),
+    spread_minutes: int = 0,
 ) -> Iterator[Rows]:
     """The final candles of the spans, which are new, with the `history` ones before each span, which are not.
 
-    `columns` are those of `marts.indicators_1m`, `spread` and `missing`; of the sources `always_open` every minute may
-    be missing, of others only one in which the exchange was open. Needs a transaction (it reads through a cursor,
+    `columns` are those of `marts.indicators_1m`; `missing`, as if all minutes were open for the sources `always_open`;
+    and `spread`, of the new rows and `spread_minutes` before them. Needs a transaction (it reads through a cursor,
     `BATCH` rows at a time).
     """
     if not columns or not spans:
         return
-    is_counted, has_spread = "missing" in columns, "spread" in columns
-    plain = dict.fromkeys(["candle_start", "source", *columns])
-    query = _CANDLES.format(
-        numbers=_numbers(columns),
-        columns=", ".join(f'i."{name}"' for name in plain if name not in _DERIVED),
-        calendars=_CALENDARS if is_counted else "",
-        after=_AFTER if is_counted else "",
-        derived=(_MISSING if is_counted else "") + (_SPREAD if has_spread else ""),
-        spreads=_SPREADS if has_spread else "",
-    )
-    more = {"history": history, "always_open": list(always_open)}
-    yield from _read(conn, "detect_candles", query, _spans(spans) | more, columns, "candles")
+    plain = [name for name in columns if name not in ("missing", "spread")]
+    names = dict.fromkeys(["candle_start", "source", *plain])
+    query = _CANDLES.format(numbers=_numbers(plain), columns=", ".join(f'i."{name}"' for name in names))
+    before = np.nan
+    for rows in _read(conn, "detect_candles", query, _spans(spans) | {"history": history}, plain, "candles"):
+        whole = with_missing(conn, rows, always_open, before) if "missing" in columns else rows
+        yield with_spread(conn, whole, spread_minutes) if "spread" in columns else whole
+        before = float(rows.minutes[-1])
 
 
 def read_closes(

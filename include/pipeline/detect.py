@@ -115,7 +115,7 @@ def detect(
         lease(conn, "detect", seconds=settings.lease_seconds) as held,
     ):
         looking = _Looking(conn, *_rules(conn, settings))
-        alerting = load_alerting(settings.alerting_file, rules=looking.detection.rules)
+        alerting = _alerting(settings, looking.detection, looking.asset_classes)
         max_age = timedelta(hours=settings.alert_max_age_hours)
         run = _Run(looking, alerting, now=at, send_from=at - max_age if max_age else None)
 
@@ -167,6 +167,12 @@ def flags(settings: Settings, window: Window) -> list[dict[str, object]]:
     return sorted(rows, key=lambda row: (row["candle_start"], row["symbol"], row["rule"], row["source"]))
 
 
+def check_rules(settings: Settings) -> None:
+    """Raises ConfigError listing what is wrong with `detection.yml` or `alerting.yml`, for what is traded and held."""
+    with connect(settings) as conn:
+        _alerting(settings, *_rules(conn, settings))
+
+
 @dataclass
 class _Looking:
     """What the rules say of stretches of the warehouse, with what they need to know."""
@@ -205,7 +211,8 @@ class _Looking:
         if not stretches or not columns:
             return
         if reads == "candles":
-            rows = read_candles(self.conn, stretches, columns, length, sorted(ALWAYS_OPEN))
+            minutes = depth(self.detection, reads, "spread")
+            rows = read_candles(self.conn, stretches, columns, length, sorted(ALWAYS_OPEN), minutes)
         elif reads == "closes":
             rows = read_closes(self.conn, stretches, columns, length)
         else:
@@ -292,3 +299,9 @@ def _rules(conn: psycopg.Connection, settings: Settings) -> tuple[Detection, dic
     asset_classes = {one.symbol: one.asset_class for one in known_instruments(conn, settings)}
     portfolios = {str(row[0]) for row in load_positions(settings.portfolios_file)}
     return load_detection(settings.detection_file, asset_classes, portfolios), asset_classes
+
+
+def _alerting(settings: Settings, detection: Detection, asset_classes: Mapping[str, str]) -> Alerting:
+    """Groups, escalation and maintenance windows, checked against the rules and what is traded and held."""
+    portfolios = {str(row[0]) for row in load_positions(settings.portfolios_file)}
+    return load_alerting(settings.alerting_file, symbols={*asset_classes, *portfolios}, rules=list(detection.rules))

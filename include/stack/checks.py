@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from include.errors import QuantStreamError
+from include.settings import Settings
 
 LEAST_FREE = 2 * 1024**3
 _OLDEST, _TOO_NEW = (3, 11), (3, 14)
@@ -44,3 +45,18 @@ def check_disk(home: Path) -> int:
             "Free some space, or set QUANTSTREAM_HOME to a folder on another disk."
         )
     return free
+
+
+def check_rules(settings: Settings) -> int:
+    """How many detection rules are enabled. ConfigError lists what is wrong with `detection.yml` or `alerting.yml`.
+
+    Symbols are looked at later, by `include.pipeline.detect.check_rules`: the warehouse knows of some that no file has.
+    """
+    from include.detection.config import load_detection
+    from include.life.config import load_alerting
+    from include.transform.listings import load_positions
+
+    portfolios = {str(row[0]) for row in load_positions(settings.portfolios_file)}
+    detection = load_detection(settings.detection_file, None, portfolios)
+    load_alerting(settings.alerting_file, rules=list(detection.rules))
+    return len(detection.enabled())

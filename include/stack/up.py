@@ -11,7 +11,7 @@ from rich.console import Console
 from include.settings import Settings
 from include.stack import airflow, leftovers, models, services
 from include.stack.arrange import arrange, write_stack_env
-from include.stack.checks import check_disk, check_python
+from include.stack.checks import check_disk, check_python, check_rules
 from include.stack.first_minute import cadence_warning, unpause, wait_for_first_minute
 from include.stack.layout import Layout
 from include.stack.lock import alone
@@ -40,6 +40,7 @@ def up(settings: Settings, console: Console, *, airflow: bool = True) -> Up:
     layout = Layout(settings.home)
     with Steps(console) as steps:
         with steps.step("machine") as line:
+            check_rules(settings)
             line.say(f"Python {check_python()}, {check_disk(settings.home) / 1024**3:.0f} GB free")
         layout.make()
         with alone(layout):
@@ -128,9 +129,11 @@ class _Start:
 
     def _warehouse(self) -> None:
         with self.steps.step("warehouse") as line:
+            from include.pipeline.detect import check_rules as check_symbols
             from include.warehouse.migrate import migrate
 
             line.say(f"schema at revision {migrate(self.settings)}")
+            check_symbols(self.settings)
 
     def _models(self) -> None:
         if models.up_to_date(self.settings):

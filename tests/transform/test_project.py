@@ -87,6 +87,7 @@ OTHER_MEANINGS = {
     "detail": {"event_detail", "quality_detail"},
     "status": {"alert_status"},
     "symbols": {"group_symbols"},
+    "last_candle": {"alert_last_candle"},
     "previous_close": {"candle_previous_close", "reference_close", "close_before"},
     "change_percent": {"indicator_change_percent"},
     "symbol": {"alert_symbol"},
