@@ -28,6 +28,7 @@ from include.commands import (
     gaps,
     loads,
     logs,
+    models,
     provision,
     rebuild,
     replay,
@@ -92,6 +93,7 @@ app.command(epilog=space.EPILOG)(space.space)
 app.add_typer(alerts.app, name="alerts")
 app.add_typer(loads.app, name="loads")
 app.add_typer(analyst.app, name="analyst")
+app.add_typer(models.app, name="models")
 app.add_typer(stream.app, name="stream")
 app.add_typer(timescale.app, name="timescale")
 app.add_typer(bench.app, name="bench")

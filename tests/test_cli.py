@@ -109,6 +109,7 @@ def test_where_nothing_runs_status_says_so_with_exit_code_3(command: Command) ->
         ("logs",),
         ("alerts",),
         ("loads", "list"),
+        ("models", "list"),
         ("airflow", "version"),
     ],
 )

@@ -24,7 +24,7 @@ from include.settings import PREFIX, ROOT, Settings
 DOCUMENTS = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")])
 POLICIES = sorted((ROOT / "docs" / "aws").glob("*.json"))
 NOT_SETTINGS = {"ENV_FILE", "SECRETS_DIR", "TEST_TIMESCALE_DSN"}  # where settings come from, and one of the tests
-FOLDERS = ("/raw/*", "/state/*", "/parquet/*", "/athena/*")  # of the bucket
+FOLDERS = ("/raw/*", "/state/*", "/models/*", "/parquet/*", "/athena/*")  # of the bucket
 NARROWEST = {"kinesis:ListStreams", "s3:ListAllMyBuckets"}  # AWS knows no resource for these two
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 PATH = re.compile(r"^(?:dags|dbt|docker(?!/secrets)|docs|include|plugins|tests)/[\w./-]*$")
@@ -279,6 +279,7 @@ def calls(*folders: str) -> set[str]:
                 "include/lake/lifecycle.py",
             ],
         ),
+        ("model-keeper", ["include/lake/model_files.py"]),
         ("compactor", ["include/lake/objects.py", "include/lake/listing.py", "include/lake/catalogue.py"]),
     ],
 )

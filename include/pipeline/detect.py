@@ -40,6 +40,7 @@ from include.instruments import known_instruments
 from include.life.chains import chains, link, series_of
 from include.life.config import Alerting, load_alerting
 from include.pipeline.alerting import Look, keep_findings
+from include.pipeline.models import load_approved
 from include.pipeline.tending import Tended, tend_alerts
 from include.settings import Settings
 from include.sources import ALWAYS_OPEN
@@ -114,7 +115,7 @@ def detect(
         attempt(conn, "detect", run_id=run_id) as this,
         lease(conn, "detect", seconds=settings.lease_seconds) as held,
     ):
-        looking = _Looking(conn, *_rules(conn, settings))
+        looking = _looking(conn, settings)
         alerting = _alerting(settings, looking.detection, looking.asset_classes)
         max_age = timedelta(hours=settings.alert_max_age_hours)
         run = _Run(looking, alerting, now=at, send_from=at - max_age if max_age else None)
@@ -149,7 +150,7 @@ def flags(settings: Settings, window: Window) -> list[dict[str, object]]:
     candle, symbol, rule and source.
     """
     with connect(settings) as conn:
-        looking = _Looking(conn, *_rules(conn, settings))
+        looking = _looking(conn, settings)
         with conn.transaction():
             spans, found = symbols_between(conn, Window(window.start - looking.cooldown, window.end)), []
             for reads in _READS:
@@ -292,6 +293,19 @@ def _parts(queue: Sequence[Queued]) -> list[list[Queued]]:
             room = PART - one.minutes
         parts[-1].append(one)
     return parts
+
+
+def _looking(conn: psycopg.Connection, settings: Settings) -> _Looking:
+    """The rules, with the approved models that they ask for."""
+    detection, asset_classes = _rules(conn, settings)
+    wanted = {
+        name
+        for rule in detection.enabled()
+        for params in detection.variants(rule)
+        if params.enabled
+        for name in detection.rules[rule].models(params)
+    }
+    return _Looking(conn, detection, asset_classes, models=load_approved(settings, conn, wanted))
 
 
 def _rules(conn: psycopg.Connection, settings: Settings) -> tuple[Detection, dict[str, str]]:

@@ -23,7 +23,7 @@ from include.stack.secrets import Secrets
 
 ADMIN: Final = "admin"
 DAGS: Final = ("market_ingest", "market_transform", "market_detect")
-HISTORY_DAGS: Final = ("market_backfill", "lake_replay", "lake_compact", "platform_upkeep")
+HISTORY_DAGS: Final = ("market_backfill", "lake_replay", "lake_compact", "platform_upkeep", "model_training")
 """Those that are not of the minute: started by hand or once a day, never before the minute's."""
 POOLS: Final[dict[str, tuple[int, str]]] = {
     "market": (4, "the minute cycle: land, load, audit, transform, detect, notify"),

@@ -27,6 +27,8 @@ def sensitive(reads: str) -> Detection:
     given: dict[str, dict[str, Any]] = {}
     for name, rule in Detection().rules.items():
         mine: dict[str, Any] = {key: value for key, value in SHORT.items() if key in rule.params.model_fields}
+        if rule.models(rule.params()):
+            mine = {}  # silent here: nothing was trained
         if name == "bollinger_squeeze":
             mine["threshold"] = 0.9
         if name == "volume_shock":
