@@ -6,10 +6,10 @@ it finds becomes alerts, and these are held against what the simulator did on pu
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from time import perf_counter
-from typing import Any, Final
+from typing import Final
 
 from include.detection.config import Detection
 from include.detection.findings import Finding
@@ -18,6 +18,7 @@ from include.instruments import Instrument
 from include.pipeline.score_columns import rows_of
 from include.pipeline.score_findings import find, judged_rules, raise_alerts
 from include.pipeline.score_market import labels_of, simulate
+from include.pipeline.score_models import train_for_score
 from include.scoring.chains import Raised
 from include.scoring.match import MINUTE, Around, Label, delays_of, judge, spread
 from include.scoring.results import AIMED, MEANT, PAGING, KindScore, RuleScore, SimulatorScore
@@ -38,7 +39,6 @@ def score_simulator(
     *,
     seed: int,
     days: float,
-    models: Mapping[str, Any] | None = None,
     progress: Progress = lambda _what, _steps: lambda: None,
     around: Around | None = None,
 ) -> SimulatorScore:
@@ -46,7 +46,8 @@ def score_simulator(
     began, around = perf_counter(), around or Around()
     window = Window(START, START + timedelta(days=days))
     simulated = Window(START - BEFORE, window.end)
-    rules, left_out = judged_rules(detection, models or {})
+    models = train_for_score(detection, instruments, seed=seed, until=simulated.start, progress=progress)
+    rules, left_out = judged_rules(detection, models)
     tick = progress("simulating", int((simulated.end - simulated.start) / timedelta(hours=1)))
     frames = simulate(seed, instruments, simulated, tick)
     tick = progress("judging", len(instruments))

@@ -16,7 +16,8 @@ MEANT: Final[Mapping[str, tuple[str, ...]]] = {
     "zscore": _PRICE, "robust_zscore": _PRICE, "range_break": _PRICE, "bollinger_break": _PRICE, "move": _PRICE,
     "change": _PRICE, "vwap_deviation": _PRICE, "volatility_regime": _PRICE, "fat_finger": ("price_spike",),
     "spread_blowout": _PRICE, "volume_shock": ("volume_shock",), "seasonal": ("volume_shock",),
-    "frozen_feed": ("frozen_feed",), "missing_data": ("gap",),
+    "frozen_feed": ("frozen_feed",), "missing_data": ("gap",), "isolation_forest": (*_PRICE, "volume_shock"),
+    "half_space_trees": (*_PRICE, "volume_shock"),
 }  # fmt: skip
 """Which of the simulator's shocks a rule is meant to find. One that is not here is meant to find all of `AIMED`."""
 AIMED: Final = (*_PRICE, "volume_shock", "frozen_feed", "gap")
