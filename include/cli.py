@@ -33,6 +33,7 @@ from include.commands import (
     rebuild,
     replay,
     run,
+    score,
     space,
     sql,
     stack,
@@ -84,6 +85,7 @@ app.command(epilog=rebuild.EPILOG)(rebuild.rebuild)
 app.command(epilog=sql.EPILOG)(sql.sql)
 app.command(epilog=chart.EPILOG)(chart.chart)
 app.command(epilog=backtest.EPILOG)(backtest.backtest)
+app.command(epilog=score.EPILOG)(score.score)
 app.command(epilog=athena.EPILOG)(athena.athena)
 app.command(epilog=compact.EPILOG)(compact.compact)
 app.command(epilog=logs.EPILOG)(logs.logs)

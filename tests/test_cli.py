@@ -23,7 +23,7 @@ from tests.conftest import free_port
 
 COMMANDS = [
     "up", "down", "clean", "status", "run", "alerts", "sql", "logs", "provision", "backfill", "gaps", "replay",
-    "rebuild", "athena", "compact", "chart", "backtest",
+    "rebuild", "athena", "compact", "chart", "backtest", "score",
 ]  # fmt: skip
 Command = Callable[..., subprocess.CompletedProcess[str]]
 

@@ -15,7 +15,7 @@ from include.settings import ROOT
 
 PARTS = {
     "feeds", "sources", "stream", "lake", "warehouse", "quality", "transform", "detection", "notify", "charts",
-    "backtest", "life", "models",
+    "backtest", "life", "models", "scoring",
 }  # fmt: skip
 CORE = {"aws", "alerts", "calendars", "crashpoints", "errors", "events", "instruments", "settings", "yaml_lines"}
 # What every part may use of the warehouse: its connection and leases, where alerts are written, open hours, candles.

@@ -17,7 +17,8 @@ from typing import Annotated, Any
 import typer
 
 from include.commands.bench_backfill import backfill
-from include.commands.bench_home import home_of_its_own, tell
+from include.commands.bench_detect import detect
+from include.commands.bench_home import home_of_its_own, register_made_up, tell
 from include.commands.bench_sql import sql
 from include.commands.bench_stream import stream
 from include.errors import QuantStreamError
@@ -27,6 +28,7 @@ app = typer.Typer(help="Measure the platform on this machine.", no_args_is_help=
 app.command()(stream)
 app.command()(backfill)
 app.command()(sql)
+app.command()(detect)
 
 _BACKFILLED = """
 select coalesce(sum(inserted_count), 0)::bigint from ops.loads where not is_live and transformed_at > %(since)s
@@ -139,7 +141,7 @@ def _measure(home: Path, symbols: int, minutes: int, backfill_days: int, console
     up(settings, console, airflow=False)
     settings = load_settings(home=home)
     with connect(settings) as conn:
-        _register(conn, settings, symbols)
+        register_made_up(conn, settings, symbols)
     up(settings, console)
     settings = load_settings(home=home)
     since = datetime.now(UTC).replace(second=0, microsecond=0)
@@ -199,16 +201,6 @@ def _backfilling(home: Path, until: datetime, days: int) -> Iterator[None]:
             _, said = watching.communicate()
     if watching.returncode not in (0, 1, 130, -signal.SIGINT):
         raise QuantStreamError(f"the backfill could not be started:\n{said[-1500:]}")
-
-
-def _register(conn: Any, settings: Any, symbols: int) -> None:
-    """Bring the number of instruments to `symbols` with made-up ones (half crypto, half equity)."""
-    from include.instruments import known_instruments, register
-
-    missing = symbols - len(known_instruments(conn, settings))
-    names = [f"BENCH{number:05d}" for number in range(max(0, missing))]
-    register(conn, names[::2], "crypto")
-    register(conn, names[1::2], "equity")
 
 
 def _grouped(rows: Iterable[tuple[str, float]]) -> dict[str, list[float]]:

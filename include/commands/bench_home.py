@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from _typeshed import DataclassInstance
     from rich.console import Console
 
+    from include.settings import Settings
+
 
 @contextmanager
 def home_of_its_own(console: Console, *, keep: bool) -> Iterator[Path]:
@@ -33,6 +35,16 @@ def home_of_its_own(console: Console, *, keep: bool) -> Iterator[Path]:
         else:
             down(load_settings(home=home), console)
             shutil.rmtree(home, ignore_errors=True)
+
+
+def register_made_up(conn: psycopg.Connection, settings: Settings, symbols: int) -> None:
+    """Bring the number of instruments to `symbols` with made-up ones (half crypto, half equity)."""
+    from include.instruments import known_instruments, register
+
+    missing = symbols - len(known_instruments(conn, settings))
+    names = [f"BENCH{number:05d}" for number in range(max(0, missing))]
+    register(conn, names[::2], "crypto")
+    register(conn, names[1::2], "equity")
 
 
 def copy_again(conn: psycopg.Connection, table: str, *, keyed: bool = False) -> tuple[int, float]:

@@ -14,6 +14,7 @@ from math import floor, log10
 from typing import Any, Final, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from include.instruments import Instrument
 from include.sources import shocks
@@ -115,6 +116,17 @@ class Exchange:
         return np.concatenate([before, before + within], axis=1)
 
 
+class Seen(NamedTuple):
+    """Quotes as arrays of instruments (rows) and spans (columns). `volume`: traded since 00:00 UTC."""
+
+    price: Floats
+    bid: Floats
+    ask: Floats
+    volume: Floats
+    is_present: npt.NDArray[np.bool_]
+    is_malformed: npt.NDArray[np.bool_]
+
+
 @dataclass(frozen=True, slots=True)
 class Hour:
     """One hour of the exchange. A place is a minute of it (0 to 59) and a second of that (1 to 60: as it ends)."""
@@ -133,16 +145,12 @@ class Hour:
 
         Each is stamped within its span's last second.
         """
-        own, now = self.exchange.own, self.number % 24
-        minutes = (ends - 1) // 60 - self.number * 60
-        seconds = ends - (self.number * 60 + minutes) * 60
-        frozen = self.plan.during(now, shocks.FROZEN_FEED, minutes)  # it repeats its last quote
-        shown = np.where(frozen, self.plan.start[:, [now]] - 1, minutes), np.where(frozen, 60, seconds)
-        fields = [array.T.tolist() for array in (*self._book(*shown), self._traded(*shown).round(2))]
+        own, seen = self.exchange.own, self.seen(ends)
+        minutes, seconds = self._places(ends)
+        fields = [array.T.tolist() for array in (seen.price, seen.bid, seen.ask, seen.volume)]
         closes = self.previous_close[:, 0].tolist()
-        present = ~self.plan.during(now, shocks.GAP, minutes).T
-        malformed = self.plan.during(now, shocks.MALFORMED_ROW, minutes)
-        how = np.where(malformed, 1 + bits(own, self.number * 60 + minutes, 7) % 3, 0).T
+        present = seen.is_present.T
+        how = np.where(seen.is_malformed, 1 + bits(own, self.number * 60 + minutes, 7) % 3, 0).T
         share = np.where(seconds == 60, uniform(own, self.number * 60 + minutes, 8), uniform(own, ends, 11))
         late = ((share * 1000).astype(np.int64) - 1000).T.tolist()  # milliseconds after the span's end
         found: list[Said] = []
@@ -157,6 +165,21 @@ class Hour:
                     payload = _malformed(payload, int(how[column, row]))
                 found.append((self.exchange.ids[row], end + timedelta(milliseconds=late[column][row]), "", payload))
         return found
+
+    def seen(self, ends: Ints) -> Seen:
+        """What those quotes are made of, as arrays of instruments and spans."""
+        now = self.number % 24
+        minutes, seconds = self._places(ends)
+        frozen = self.plan.during(now, shocks.FROZEN_FEED, minutes)  # it repeats its last quote
+        shown = np.where(frozen, self.plan.start[:, [now]] - 1, minutes), np.where(frozen, 60, seconds)
+        return Seen(
+            *self._book(*shown), self._traded(*shown).round(2), ~self.plan.during(now, shocks.GAP, minutes),
+            self.plan.during(now, shocks.MALFORMED_ROW, minutes),
+        )  # fmt: skip
+
+    def _places(self, ends: Ints) -> tuple[Ints, Ints]:
+        minutes = (ends - 1) // 60 - self.number * 60
+        return minutes, ends - (self.number * 60 + minutes) * 60
 
     def trades(self, minute: int, counts: Ints, start: int = 0, end: int = 60_000_000) -> list[Said]:
         """The trades of a minute of the hour, of which it has `counts` by instrument; only those in `[start, end)`.

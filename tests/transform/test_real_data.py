@@ -18,6 +18,7 @@ from include.events import Event
 from include.instruments import register
 from include.settings import Settings
 from include.warehouse.db import connect
+from tests.scoring.marts import unlike_the_marts
 from tests.transform.events import accept, event
 from tests.transform.marts import build, rows, unlike_their_minutes
 
@@ -150,6 +151,7 @@ def test_means_of_four_sessions_of_spy_equal_those_of_talib(marts_settings: Sett
         found = rows(
             conn, "select candle_start, close, sma_5, sma_20, rolling_std, zscore from marts.indicators_1m order by 1"
         )
+        assert unlike_the_marts(conn, "SPY", "XNYS") == []
     assert len(found) == len(wanted) == 1_564
     for row, want in zip(found, wanted, strict=True):
         assert row[0] == time(want["ts_utc"])

@@ -1,0 +1,1 @@
+"""How good rules and models are, held against labels. Pure: findings and labels in, numbers out."""
