@@ -146,8 +146,16 @@ def mark_failed(conn: psycopg.Connection, outbox_ids: Sequence[int], error: str,
 def mark_dead(conn: psycopg.Connection, outbox_ids: Iterable[int], reason: str) -> None:
     """Give these up, until a person puts them back."""
     conn.execute(
-        "update ops.outbox set dead_at = clock_timestamp(), dead_reason = %s where outbox_id = any(%s) "
-        "and sent_at is null",
+        f"""
+        with died as (
+            update ops.outbox set dead_at = clock_timestamp(), dead_reason = %s
+            where outbox_id = any(%s) and sent_at is null
+            returning alert_key, {_KEY} as message_key, kind, dead_reason
+        )
+        insert into marts.alert_history (alert_key, event, detail)
+        select alert_key, 'dead', jsonb_build_object('message_key', message_key, 'kind', kind, 'reason', dead_reason)
+        from died order by message_key
+        """,  # noqa: S608
         [reason[:2000], list(outbox_ids)],
     )
 
@@ -176,6 +184,14 @@ def put_back(conn: psycopg.Connection, chosen: Sequence[Chosen]) -> None:
         "update ops.outbox set dead_at = null, dead_reason = null, last_error = null, refusals = 0 "
         "where outbox_id = any(%s) and dead_at is not null",
         [[one.outbox_id for one in chosen if one.was == "dead"]],
+    )
+    conn.execute(
+        f"""
+        insert into marts.alert_history (alert_key, event, detail)
+        select alert_key, 'redelivered', jsonb_build_object('message_key', {_KEY}, 'kind', kind)
+        from ops.outbox where outbox_id = any(%s) order by outbox_id
+        """,  # noqa: S608
+        [[one.outbox_id for one in chosen]],
     )
     sent = [one for one in chosen if one.was == "sent"]
     conn.execute(

@@ -80,7 +80,7 @@ create table marts.alert_history (
     at timestamptz not null default clock_timestamp(),
     event text not null check (event in (
         'opened', 'updated', 'grouped', 'acknowledged', 'escalated', 'muted', 'unmuted', 'sent', 'resolved', 'reopened',
-        'withdrawn')),
+        'withdrawn', 'dead', 'redelivered')),
     by text,
     note text,
     detail jsonb not null default '{}'
