@@ -56,7 +56,7 @@ def test_the_order_of_rows_does_not_count(marts_settings: Settings, order: list[
 
 
 def test_every_value_of_every_table_counts_but_when_we_did_something(marts_settings: Settings) -> None:
-    ours = {"received_at", "created_at", "sent_at", "found_at"}
+    ours = {"received_at", "created_at", "sent_at", "found_at", "latency_seconds"}
     with connect(marts_settings) as conn:
         fill(conn)
         columns = conn.execute(
