@@ -165,6 +165,9 @@ class Settings(BaseSettings):
     transform_history_events: int = Field(
         60_000, ge=1000, description="events of history in one build at the most; what is live comes before each"
     )
+    silent_minutes: int = Field(
+        10, ge=0, le=1440, description="open minutes without a candle after which an instrument is silent; 0: none is"
+    )
     alert_max_age_hours: float = Field(
         24.0, ge=0, description="alerts of older candles are written down and sent to nobody; 0: all are sent"
     )

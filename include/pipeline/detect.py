@@ -41,6 +41,7 @@ from include.life.chains import chains, link, series_of
 from include.life.config import Alerting, load_alerting
 from include.pipeline.alerting import Look, keep_findings
 from include.pipeline.models import load_approved
+from include.pipeline.silence import watch_silences
 from include.pipeline.tending import Tended, tend_alerts
 from include.settings import Settings
 from include.sources import ALWAYS_OPEN
@@ -125,7 +126,7 @@ def detect(
             with conn.transaction():
                 run.look_at(queue)
                 if is_live and is_tending:
-                    run.tend()
+                    run.tend(settings.silent_minutes)
                 held.fence()
                 crash_point("before_alert_commit")
             crash_point("after_alert_commit")
@@ -256,9 +257,13 @@ class _Run:
             self.written.withdrawn, is_more_left, self.tended.escalated, self.tended.unmuted,
         )  # fmt: skip
 
-    def tend(self) -> None:
-        """What time does to alerts."""
+    def tend(self, silent_minutes: int) -> None:
+        """What time does to alerts, and who fell silent."""
         self.tended = tend_alerts(self.looking.conn, now=self.now, alerting=self.alerting)
+        silent = watch_silences(
+            self.looking.conn, minutes=silent_minutes, always_open=sorted(ALWAYS_OPEN), now=self.now
+        )
+        self.written = self.written._replace(new=self.written.new + silent)
 
     def look_at(self, queue: Sequence[Queued]) -> None:
         """Everything that belongs into one transaction."""
