@@ -99,13 +99,13 @@ def fill(conn: psycopg.Connection) -> None:
     }
     special = {
         "category": "market", "severity": "info", "state": "new", "gap_end": NOON + timedelta(hours=1),
-        "status": "open", "raised_to": "warning", "event": "opened",
+        "status": "open", "raised_to": "warning", "event": "opened", "is_withdrawn": False,
     }  # fmt: skip
     for table, names, kinds in tables:
         row = [special.get(name, value.get(kind, 1)) for name, kind in zip(names, kinds, strict=True)]
         conn.execute(sql.SQL("truncate marts.{}").format(sql.Identifier(table)))
         conn.execute(
-            sql.SQL("insert into marts.{} values ({})").format(
+            sql.SQL("insert into marts.{} overriding system value values ({})").format(
                 sql.Identifier(table), sql.SQL(", ").join(sql.Placeholder() * len(row))
             ),
             row,
