@@ -33,7 +33,7 @@ OTHER = {
     "text": "coalesce({}, '') || ' '",
     "boolean": "not coalesce({}, false)",
     "timestamp with time zone": "coalesce({}, now()) + interval '1 microsecond'",
-    "ARRAY": "{} || null",
+    "ARRAY": "{} || '{{x}}'",
     "jsonb": "{} || '[1]'",
 }
 
