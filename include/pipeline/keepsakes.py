@@ -46,18 +46,19 @@ from ops.outbox as o inner join marts.alerts as a using (alert_key)
 where o.sent_at is not null and o.kept_at is null
 order by o.outbox_id limit %s
 """
-# Over until they are found again. What is open then was not said lately, so nobody is called at once.
+# Over and withdrawn until they are found again. What is open then was not said lately, so nobody is called at once.
 _RESTORE_SENT: Final = """
 insert into marts.alerts as a (
     alert_key, rule, category, symbol, candle_start, severity, direction, value, threshold, message, state, created_at,
     sent_at, scope, source, asset_class, last_candle, cooldown_minutes, symbols, acknowledged_at, acknowledged_by,
-    resolved_by, latency_seconds, status, resolved_at, escalated_at, finding_count)
+    resolved_by, latency_seconds, status, resolved_at, escalated_at, finding_count, is_withdrawn)
 select distinct on (alert_key)
     alert_key, rule, category, symbol, candle_start, severity, direction, value, threshold, message, 'sent', created_at,
     sent_at, coalesce(scope, 'instrument'), coalesce(source, ''), asset_class, coalesce(last_candle, candle_start),
     coalesce(cooldown_minutes, 15), symbols, acknowledged_at, acknowledged_by, resolved_by,
     latency_seconds, 'resolved',
-    coalesce(last_candle, candle_start, created_at), clock_timestamp(), 1
+    coalesce(last_candle, candle_start, created_at), clock_timestamp(), 0,
+    category = 'market'
 from jsonb_to_recordset(%s) as r (
     alert_key text, rule text, category text, symbol text, candle_start timestamptz, severity text, direction text,
     value double precision, threshold double precision, message text, created_at timestamptz, sent_at timestamptz,
