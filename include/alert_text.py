@@ -21,6 +21,7 @@ KEY_SHOWN: Final = 8  # digits of an alert's key that commands take for it
 Measured = tuple[str, float | None, float | None, float | None]
 """A number that speaks for an alert: name, value, and its usual range (low, high); None where it is not known."""
 
+_ACK: Final = "seen? quantstream alerts ack"
 _BARS: Final = "▁▂▃▄▅▆▇█"
 
 
@@ -92,8 +93,14 @@ def phone_text(
     if spark:
         lines.append(spark)
     if ack:
-        lines.append(f"seen? quantstream alerts ack {ack[:KEY_SHOWN]}")
+        lines.append(f"{_ACK} {ack[:KEY_SHOWN]}")
     return "\n".join(lines)
+
+
+def with_spark(text: str, spark: str) -> str:
+    """A phone's text with the last hours in it, where they belong."""
+    head, line, last = text.rpartition("\n")
+    return f"{head}\n{spark}\n{last}" if line and last.startswith(_ACK) else f"{text}\n{spark}"
 
 
 def _joined(parts: Sequence[str]) -> list[str]:

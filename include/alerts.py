@@ -75,11 +75,12 @@ class Alert:
     def candle_end(self) -> datetime | None:
         """When that could be known which the message tells (UTC), from where its delay counts.
 
-        None for what no candle says: operations, the end of an alert, and what is said of an older alert.
+        That it opened: the alert's candle; that it became worse: the newest one. None for what no candle says:
+        operations, and the end of an alert.
         """
         if self.category != "market" or self.kind == "resolved":
             return None
-        start = self.last_candle or (self.candle_start if self.kind == "opened" else None)
+        start = self.candle_start if self.kind == "opened" else self.last_candle
         return start + _MINUTE if start else None
 
     @property

@@ -94,11 +94,10 @@ def test_what_became_of_an_alert_is_said_first() -> None:
 
 
 def test_its_delay_counts_from_the_end_of_the_candle_that_it_tells_of() -> None:
-    end, later = AT + timedelta(minutes=1), AT + timedelta(minutes=8)
-    assert ALERT.candle_end == end
-    assert replace(ALERT, last_candle=later - timedelta(minutes=1)).candle_end == later
+    later = AT + timedelta(minutes=7)
+    assert ALERT.candle_end == replace(ALERT, last_candle=later).candle_end == AT + timedelta(minutes=1)
     assert replace(ALERT, kind="escalated").candle_end is None
-    assert replace(ALERT, kind="escalated", last_candle=AT).candle_end == end
+    assert replace(ALERT, kind="escalated", last_candle=later).candle_end == later + timedelta(minutes=1)
     assert replace(ALERT, kind="resolved", last_candle=AT).candle_end is None
     assert replace(ALERT, category="operations").candle_end is None
 

@@ -38,6 +38,7 @@ class Detection:
         self.rules = dict(rules)
         self._given: dict[str, Given] = {name: dict(one) for name, one in (given or {}).items() if one}
         self._text = orjson.dumps([self._given, sorted(rules)], option=orjson.OPT_SORT_KEYS)
+        self._variants: dict[str, tuple[Params, ...]] = {}
         self._known: dict[tuple[str, bytes], Params] = {}
         self._general: dict[str, Params] = {
             name: rule.params.model_validate(self._layers(name)[0]) for name, rule in self.rules.items()
@@ -86,11 +87,15 @@ class Detection:
         _, classes, names = self._layers(rule)
         return not classes and not names
 
-    def variants(self, rule: str) -> Iterator[Params]:
+    def variants(self, rule: str) -> tuple[Params, ...]:
         """All values that the rule may have somewhere."""
-        general, classes, names = self._layers(rule)
-        for one, other in product(({}, *classes.values()), ({}, *names.values())):
-            yield self.rules[rule].params.model_validate({**general, **one, **other})
+        if rule not in self._variants:
+            general, classes, names = self._layers(rule)
+            layers = product(({}, *classes.values()), ({}, *names.values()))
+            self._variants[rule] = tuple(
+                self.rules[rule].params.model_validate({**general, **one, **other}) for one, other in layers
+            )
+        return self._variants[rule]
 
     def _layers(self, rule: str) -> tuple[Given, Mapping[str, Given], Mapping[str, Given]]:
         """What is given in general, by asset class, and by name."""

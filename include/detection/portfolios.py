@@ -17,6 +17,7 @@ from include.detection.rule import Ints, Numbers, Rows
 
 _LEAST, _MOST = 20, 250  # daily returns that a value at risk is told from
 _DAY: Final = 1440
+_PIECE: Final = timedelta(days=7)
 
 _STRETCHES: Final = """
 select w.portfolio, lower(stretch.span) as from_candle, upper(stretch.span) as until
@@ -48,6 +49,14 @@ left join lateral (
 where h.portfolio = %(portfolio)s
 order by h.symbol, c.minute
 """
+_NEWEST: Final = """
+select max(i.candle_start) from ops.portfolio_positions as h
+cross join lateral (
+    select i.candle_start from marts.indicators_1m as i
+    where i.symbol = h.symbol and i.is_final order by i.candle_start desc limit 1
+) as i
+where h.portfolio = %s
+"""
 _DAYS: Final = """
 select v.session_date, max(v.portfolio_value)
 from marts.portfolio_history as v
@@ -61,13 +70,13 @@ order by v.session_date
 def judged_portfolios(conn: psycopg.Connection, spans: Sequence[Span], minutes: int) -> list[Span]:
     """The stretches of each portfolio that the spans of its instruments have to do with; `symbol` is its name.
 
-    What its value says of the `minutes` after a change follows from it too.
+    What its value says of the `minutes` after a change follows from it too, and what it lost on the day after.
     """
     given = {
         "symbols": [one.symbol for one in spans],
         "from_candles": [one.from_candle for one in spans],
         "untils": [one.until for one in spans],
-        "minutes": minutes,
+        "minutes": max(minutes, 2 * _DAY) if minutes else 0,
     }
     return [Span(*row) for row in conn.execute(_STRETCHES, given)]
 
@@ -75,14 +84,14 @@ def judged_portfolios(conn: psycopg.Connection, spans: Sequence[Span], minutes: 
 def read_portfolios(
     conn: psycopg.Connection, stretches: Sequence[Span], columns: Sequence[str], history: int
 ) -> Iterator[Rows]:
-    """The value of each minute of the stretches, with those of the `history` minutes before; a stretch at a time.
+    """The value of each minute of the stretches, with those of the `history` minutes before; a week at a time.
 
     `value` and `day_value`, that at the end of the UTC day before, are in the currency; `var_95` and `var_99` are
     fractions, out of the daily values before that day. A minute is left out while a position has no price.
     """
     if not columns:
         return
-    for one in stretches:
+    for one in (piece for stretch in stretches for piece in _pieces(conn, stretch)):
         start = one.from_candle.astimezone(UTC) - timedelta(minutes=max(history, _DAY))
         closes = conn.execute(_CLOSES, {"portfolio": one.symbol, "start": start, "until": one.until}).fetchall()
         rows = valued(one, closes, history)
@@ -90,6 +99,18 @@ def read_portfolios(
             days = conn.execute(_DAYS, {"portfolio": one.symbol}).fetchall()
             rows = _with_risk(rows, days)
         yield rows
+
+
+def _pieces(conn: psycopg.Connection, stretch: Span) -> Iterator[Span]:
+    """The stretch in pieces of a week, up to the newest candle where it has no end."""
+    start, end = stretch.from_candle, stretch.until
+    if end is None:
+        ((newest,),) = conn.execute(_NEWEST, [stretch.symbol]).fetchall()
+        end = start if newest is None else newest + timedelta(minutes=1)
+    while start < end:
+        until = min(start + _PIECE, end)
+        yield Span(stretch.symbol, start, until)
+        start = until
 
 
 def valued(stretch: Span, closes: Sequence[tuple[Any, ...]], history: int) -> Rows:

@@ -100,19 +100,19 @@ def _group(cause: Cause, holding: Sequence[Standing], symbols: tuple[str, ...], 
     classes = {one.asset_class for one in holding}
     others = [symbol for symbol in symbols if symbol != strongest.symbol]
     more = f" and {len(others) - NAMED + 1} more" if len(others) > NAMED - 1 else ""
-    message = (
-        f"{len(symbols)} instruments at once, {cause.rule} {cause.direction}".rstrip()
-        + f": {strongest.symbol}: {strongest.message}; also {', '.join(others[: NAMED - 1])}{more}"
-    )
+    head = f"{len(symbols)} instruments at once, {cause.rule} {cause.direction}".rstrip()
+    others_named = f"; also {', '.join(others[: NAMED - 1])}{more}"
+    message = f"{head}: {strongest.symbol}: {strongest.message}{others_named}"
     longest = max(holding, key=lambda one: one.ends)
     group = Standing(
         alert_key=cause.key, rule=cause.rule, scope=cause.scope, symbol=None, source="", direction=cause.direction,
         candle_start=min(one.candle_start for one in holding), last_candle=max(one.last_candle for one in holding),
         finding_count=sum(one.finding_count for one in holding), cooldown_minutes=longest.cooldown_minutes,
         severity=severity, value=strongest.peak_value, threshold=strongest.peak_threshold, message=message,
-        latest_message=message, peak_value=strongest.peak_value, peak_threshold=strongest.peak_threshold,
-        peak_candle=strongest.peak_candle, measures=strongest.measures,
-        asset_class=classes.pop() if len(classes) == 1 else None, state="history", symbols=symbols,
+        latest_message=f"{head}: {strongest.symbol}: {strongest.latest_message}{others_named}",
+        peak_value=strongest.peak_value, peak_threshold=strongest.peak_threshold, peak_candle=strongest.peak_candle,
+        measures=strongest.measures, asset_class=classes.pop() if len(classes) == 1 else None, state="history",
+        symbols=symbols,
     )  # fmt: skip
     is_over = all(one.status == "resolved" for one in holding)
     if before is None:

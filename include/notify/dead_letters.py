@@ -6,7 +6,7 @@ The outbox knows them as well (`dead_at`), and a person puts them back from ther
 from __future__ import annotations
 
 from include.aws import client
-from include.notify.outbox import LIMIT, Outgoing, group_of, shortened
+from include.notify.outbox import LIMIT, Outgoing, deduplication_of, group_of, shortened
 from include.notify.topics import is_fifo
 from include.settings import Settings
 
@@ -38,7 +38,7 @@ class DeadLetters:
             MessageBody=shortened(row.body, lambda body: len(body.encode()) <= LIMIT - 4 * _REASON_LIMIT),
             MessageAttributes={key: {"DataType": "String", "StringValue": value} for key, value in said.items()},
             **(
-                {"MessageGroupId": group_of(row), "MessageDeduplicationId": row.message_key}  # type: ignore[arg-type]
+                {"MessageGroupId": group_of(row), "MessageDeduplicationId": deduplication_of(row)}  # type: ignore[arg-type]
                 if is_fifo(name)
                 else {}
             ),

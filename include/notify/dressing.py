@@ -14,9 +14,9 @@ from urllib.parse import quote
 
 import orjson
 
-from include.alert_text import subject_line
+from include.alert_text import subject_line, with_spark
 
-_CHART_HOURS: Final = 4  # before the alert's candle
+CHART_SPAN: Final = timedelta(hours=4)  # what a chart or a sparkline shows before the alert's candle
 
 
 class Row(Protocol):
@@ -48,8 +48,17 @@ class Message:
     candle_end: datetime | None = None
 
 
-def dress(row: Row, now: datetime, *, late_after: timedelta, chart_url: str = "") -> Message:
-    """The message of a row that leaves at `now` (UTC).
+def wants_spark(row: Row) -> tuple[str, datetime] | None:
+    """The instrument and candle (its start, UTC) whose last hours the message has to show; None if none, or it has."""
+    alert = orjson.loads(row.body)
+    start = _time(alert.get("candle_start"))
+    if start is None or not alert.get("symbol") or alert.get("category") != "market" or alert.get("sparkline"):
+        return None
+    return None if alert.get("kind") == "resolved" else (alert["symbol"], start)
+
+
+def dress(row: Row, now: datetime, *, late_after: timedelta, chart_url: str = "", spark: str = "") -> Message:
+    """The message of a row that leaves at `now` (UTC), with the last hours as a line of blocks if it has none yet.
 
     It is late if it leaves more than `late_after` after its candle's end; without a candle, after it was written. Then
     subject, text, attributes and body say so. `chart_url` is a template with symbol, rule, start and end (UTC).
@@ -59,6 +68,8 @@ def dress(row: Row, now: datetime, *, late_after: timedelta, chart_url: str = ""
     behind = now - (candle_end or row.created_at)
     is_late = behind > late_after
     subject, attributes = row.subject, dict(row.attributes)
+    if spark and not alert.get("sparkline"):
+        alert |= {"sparkline": spark, "text": with_spark(alert.get("text", ""), spark)}
     if chart := _chart(chart_url, alert):
         alert["text"] = f"{alert.get('text', '')}\n{chart}"
     if is_late:
@@ -82,7 +93,7 @@ def _chart(template: str, alert: Mapping[str, Any]) -> str | None:
     if not template or start is None or not alert.get("symbol"):
         return None
     end = _time(alert.get("candle_end")) or start + timedelta(minutes=1)
-    since = start - timedelta(hours=_CHART_HOURS)
+    since = start - CHART_SPAN
     known = {"symbol": alert["symbol"], "rule": alert.get("rule", ""), "start": _plain(since), "end": _plain(end)}
     return template.format_map({name: quote(str(value), safe="") for name, value in known.items()})
 

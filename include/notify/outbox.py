@@ -33,10 +33,12 @@ ATTEMPTS: Final = 4
 WAIT: Final[wait_base] = wait_random_exponential(multiplier=0.2, max=5)  # seconds between them
 OPERATIONS: Final = "operations"
 
-_GROUP: Final = re.compile(r"[\x21-\x7e]{1,128}")
+_NAME: Final = re.compile(r"[\x21-\x7e]{1,128}")
 # SNS' own words for "too much", which botocore does not retry, and for its own trouble with one entry.
 _THROTTLED: Final = frozenset({"Throttled", "ThrottledException", "KMSThrottling"})
 _TRANSIENT: Final = _THROTTLED | {"InternalError", "InternalFailure", "ServiceUnavailable"}
+# What is wrong with the topic, the rights or the key (KMS...) is not the entry's fault, whatever SNS calls it.
+_OTHERS: Final = _TRANSIENT | {"AuthorizationError", "AccessDenied", "AccessDeniedException", "NotFound"}
 
 _MALFORMED: Final = frozenset(
     {"InvalidParameter", "InvalidParameterException", "ParameterValueInvalid", "ValidationError", "BatchRequestTooLong"}
@@ -85,7 +87,16 @@ class Published:
 def group_of(row: Outgoing) -> str:
     """The group within which the order holds, in the characters that SNS allows."""
     name = row.attributes.get("symbol") or row.attributes.get("category") or OPERATIONS
-    return name if _GROUP.fullmatch(name) else hashlib.sha256(name.encode()).hexdigest()
+    return _plain(name)
+
+
+def deduplication_of(row: Outgoing) -> str:
+    """The deduplication id, in the characters that SNS allows."""
+    return _plain(row.message_key)
+
+
+def _plain(name: str) -> str:
+    return name if _NAME.fullmatch(name) else hashlib.sha256(name.encode()).hexdigest()
 
 
 def batches(rows: Iterable[Row], *, fifo: bool, held: Collection[str]) -> Iterator[list[Row]]:
@@ -160,8 +171,9 @@ class Publisher:
                 refused.pop(int(success["Id"]), None)
                 del left[success["Id"]]
             for failure in answer.get("Failed", []):
-                is_ours = failure["SenderFault"] and failure["Code"] not in _TRANSIENT
-                refused[int(failure["Id"])] = Refusal(f"{failure['Code']}: {failure.get('Message', '')}", is_ours)
+                code = failure["Code"]
+                is_ours = failure["SenderFault"] and code not in _OTHERS and not code.startswith("KMS")
+                refused[int(failure["Id"])] = Refusal(f"{code}: {failure.get('Message', '')}", is_ours)
                 if is_ours:
                     del left[failure["Id"]]
             return bool(left)
@@ -205,7 +217,7 @@ def _entry(row: Outgoing, *, fifo: bool) -> PublishBatchRequestEntryTypeDef:
         },
     }
     if fifo:
-        entry |= {"MessageGroupId": group_of(row), "MessageDeduplicationId": row.message_key}
+        entry |= {"MessageGroupId": group_of(row), "MessageDeduplicationId": deduplication_of(row)}
     else:
         entry["MessageStructure"] = "json"
 

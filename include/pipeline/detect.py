@@ -201,7 +201,7 @@ class _Looking:
         if not spans or not columns_needed(self.detection, reads):
             return []
         if reads == "portfolios":
-            return judged_portfolios(self.conn, spans, length if after else 0)
+            return judged_portfolios(self.conn, spans, max(length, 1) if after else 0)
         if not after:
             return list(spans)
         return (judged_candles if reads == "candles" else judged_closes)(self.conn, spans, length)

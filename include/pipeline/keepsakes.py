@@ -40,7 +40,8 @@ select replay_id, from_time, to_time, sources, started_at from ops.replays order
 _SENT: Final = """
 select o.outbox_id, a.alert_key, a.rule, a.category, a.symbol, a.candle_start, a.severity, a.direction, a.value,
        a.threshold, a.message, a.created_at, coalesce(a.sent_at, o.sent_at) as sent_at, a.scope, a.source,
-       a.asset_class, a.last_candle, a.cooldown_minutes, a.symbols, a.acknowledged_at, a.acknowledged_by, a.resolved_by
+       a.asset_class, a.last_candle, a.cooldown_minutes, a.symbols, a.acknowledged_at, a.acknowledged_by, a.resolved_by,
+       a.latency_seconds
 from ops.outbox as o inner join marts.alerts as a using (alert_key)
 where o.sent_at is not null and o.kept_at is null
 order by o.outbox_id limit %s
@@ -50,17 +51,19 @@ _RESTORE_SENT: Final = """
 insert into marts.alerts as a (
     alert_key, rule, category, symbol, candle_start, severity, direction, value, threshold, message, state, created_at,
     sent_at, scope, source, asset_class, last_candle, cooldown_minutes, symbols, acknowledged_at, acknowledged_by,
-    resolved_by, status, resolved_at, escalated_at, finding_count)
+    resolved_by, latency_seconds, status, resolved_at, escalated_at, finding_count)
 select distinct on (alert_key)
     alert_key, rule, category, symbol, candle_start, severity, direction, value, threshold, message, 'sent', created_at,
     sent_at, coalesce(scope, 'instrument'), coalesce(source, ''), asset_class, coalesce(last_candle, candle_start),
-    coalesce(cooldown_minutes, 15), symbols, acknowledged_at, acknowledged_by, resolved_by, 'resolved',
+    coalesce(cooldown_minutes, 15), symbols, acknowledged_at, acknowledged_by, resolved_by,
+    latency_seconds, 'resolved',
     coalesce(last_candle, candle_start, created_at), clock_timestamp(), 1
 from jsonb_to_recordset(%s) as r (
     alert_key text, rule text, category text, symbol text, candle_start timestamptz, severity text, direction text,
     value double precision, threshold double precision, message text, created_at timestamptz, sent_at timestamptz,
     scope text, source text, asset_class text, last_candle timestamptz, cooldown_minutes integer, symbols text[],
-    acknowledged_at timestamptz, acknowledged_by text, resolved_by text)
+    acknowledged_at timestamptz, acknowledged_by text, resolved_by text,
+    latency_seconds double precision)
 order by alert_key, resolved_by nulls last, acknowledged_by nulls last, last_candle desc
 on conflict (alert_key) do update
 set acknowledged_at = excluded.acknowledged_at, acknowledged_by = excluded.acknowledged_by

@@ -31,7 +31,7 @@ class Unsent:
     subject: str
     body: str
     attributes: dict[str, str]
-    attempts: int
+    refusals: int
     created_at: datetime
 
 
@@ -69,7 +69,7 @@ def unsent(conn: psycopg.Connection, *, after: int = 0, limit: int = 1000) -> li
     """The next messages that wait, in outbox order, with an `outbox_id` above `after`."""
     with conn.cursor(row_factory=class_row(Unsent)) as cursor:
         return cursor.execute(
-            f"select outbox_id, alert_key, {_KEY} as message_key, kind, subject, body, attributes, attempts, "  # noqa: S608
+            f"select outbox_id, alert_key, {_KEY} as message_key, kind, subject, body, attributes, refusals, "  # noqa: S608
             f"created_at from ops.outbox where {_WAITS} and outbox_id > %s order by outbox_id limit %s",
             [after, limit],
         ).fetchall()
@@ -131,11 +131,15 @@ def mark_sent(conn: psycopg.Connection, taken: Mapping[int, Acceptance]) -> None
     )
 
 
-def mark_failed(conn: psycopg.Connection, outbox_ids: Sequence[int], error: str) -> None:
-    """SNS did not take these: they stay unsent, with one attempt more and the error beside them."""
+def mark_failed(conn: psycopg.Connection, outbox_ids: Sequence[int], error: str, *, is_refused: bool = False) -> None:
+    """SNS did not take these: they stay unsent, with one attempt more and the error beside them.
+
+    `is_refused`: it called them wrong. How often it did so in a row is counted.
+    """
     conn.execute(
-        "update ops.outbox set attempts = attempts + 1, last_error = %s where outbox_id = any(%s) and sent_at is null",
-        [error[:2000], list(outbox_ids)],
+        "update ops.outbox set attempts = attempts + 1, refusals = case when %s then refusals + 1 else 0 end, "
+        "last_error = %s where outbox_id = any(%s) and sent_at is null",
+        [is_refused, error[:2000], list(outbox_ids)],
     )
 
 
@@ -169,7 +173,7 @@ def put_back(conn: psycopg.Connection, chosen: Sequence[Chosen]) -> None:
     With its old key SNS and the inbox would drop it as a repetition. Must run in one transaction with the choice.
     """
     conn.execute(
-        "update ops.outbox set dead_at = null, dead_reason = null, last_error = null, attempts = 0 "
+        "update ops.outbox set dead_at = null, dead_reason = null, last_error = null, refusals = 0 "
         "where outbox_id = any(%s) and dead_at is not null",
         [[one.outbox_id for one in chosen if one.was == "dead"]],
     )

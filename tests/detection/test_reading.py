@@ -7,6 +7,8 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import psycopg
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from include.detection.engine import columns_needed, evaluate
 from include.detection.portfolios import judged_portfolios, read_portfolios, value_at_risk, valued
@@ -79,7 +81,7 @@ def test_the_worth_of_a_portfolio_is_read_by_minute(marts_settings: Settings) ->
         put(conn, "BTC-USD", {0: 100, 1: 100, 3: 80})
         put(conn, "ETH-USD", {-1500: 9, 1: 10, 2: 11})
         judged = judged_portfolios(conn, [Span("ETH-USD", minute(2), minute(3)), Span("AAPL", minute(0), None)], 10)
-        assert judged == [Span("coins", minute(2), minute(13))]
+        assert judged == [Span("coins", minute(2), minute(3 + 2880))]
         detection = only("portfolio_drawdown", minutes=10, threshold=9)
         columns = columns_needed(detection, "portfolios")
         batches = list(read_portfolios(conn, judged, columns, 10))
@@ -104,3 +106,31 @@ def test_the_value_at_risk_is_told_from_the_daily_returns_before() -> None:
     values = np.cumprod([100.0, *[1.01, 0.98] * 50])
     assert value_at_risk(values) == pytest.approx((0.02, 0.02))
     assert np.isnan(value_at_risk(values[:20])).all(), "nineteen returns are too few"
+
+
+minutes_of = st.lists(st.integers(0, 4000), min_size=1, max_size=25, unique=True).map(sorted)
+
+
+@given(one=minutes_of, other=minutes_of, start=st.integers(0, 4000), history=st.integers(0, 1500))
+def test_what_a_portfolio_is_worth_does_not_depend_on_where_reading_begins(
+    one: list[int], other: list[int], start: int, history: int
+) -> None:
+    first = int(T0.timestamp()) // 60
+    series = {"A": (2.0, one), "B": (-0.5, other)}
+
+    def read(begin: int) -> dict[datetime, tuple[float, str]]:
+        """As the warehouse answers: what is new, a day or more before it, and the last close before that."""
+        least = begin - max(history, 1440)
+        closes = [
+            (symbol, quantity, first + n, float(100 + n % 7))
+            for symbol, (quantity, times) in series.items()
+            for n in [*[n for n in times if n < least][-1:], *[n for n in times if n >= least]]
+        ]
+        found = valued(Span("coins", minute(begin), None), closes, history)
+        numbers = zip(found["value"].tolist(), found["day_value"].tolist(), strict=True)
+        return {
+            at: (value, repr(day)) for at, (value, day), new in zip(found.at, numbers, found.is_new, strict=True) if new
+        }
+
+    whole = read(0)
+    assert read(start) == {at: numbers for at, numbers in whole.items() if at >= minute(start)}

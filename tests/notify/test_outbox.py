@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from include.errors import NotRunningError
 from include.notify import outbox
-from include.notify.outbox import LIMIT, Publisher, batches, group_of
+from include.notify.outbox import LIMIT, Publisher, batches, deduplication_of, group_of
 from include.settings import Settings
 
 
@@ -89,6 +89,25 @@ def test_the_group_is_the_symbol_in_characters_that_sns_takes() -> None:
     assert group_of(Row(1, "BTC-USD")) == "BTC-USD"
     assert group_of(Row(1)) == "operations"
     assert group_of(Row(1, "BRK B")).isalnum()
+    assert deduplication_of(Row(1, message_key="k:again:1")) == "k:again:1"
+    assert len(deduplication_of(Row(1, message_key="k" * 129))) == 64
+
+
+def test_a_grouped_alert_has_a_group_and_its_symbols_are_a_list_to_filter_by() -> None:
+    row = Row(1)
+    object.__setattr__(row, "attributes", {"category": "market", "symbols": '["AAPL","MSFT"]'})
+    entry = outbox._entry(row, fifo=True)
+    assert entry["MessageGroupId"] == "market"
+    assert {name: value["DataType"] for name, value in entry["MessageAttributes"].items()} == {
+        "category": "String", "symbols": "String.Array",
+    }  # fmt: skip
+
+
+def test_an_email_has_the_text_and_a_text_message_its_first_line() -> None:
+    parts = json.loads(outbox._entry(Row(1, "A", "first\nsecond"), fifo=False)["Message"])
+    assert (parts["email"], parts["sms"], json.loads(parts["default"])["text"]) == (
+        "first\nsecond", "first", "first\nsecond",
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize("fifo", [True, False])

@@ -7,8 +7,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from tenacity import wait_none
+from typer.testing import CliRunner
 
+from include import settings as settings_module
 from include.aws import client
+from include.cli import app
 from include.errors import NotifyError
 from include.notify import outbox as publishing
 from include.notify.inbox import latest
@@ -19,7 +22,8 @@ from include.settings import Settings
 from include.stack.delivery import provision_delivery
 from include.warehouse.db import connect
 from tests.faults.proxy import Answer, LoseAnswer, Reset, aws_faults
-from tests.notify.faults import RefuseEntries, delivered, messages, put_alerts
+from tests.notify.faults import THROTTLED, RefuseEntries, delivered, messages, put_alerts
+from tests.pipeline.candles import make_room
 
 pytestmark = pytest.mark.stack
 
@@ -69,10 +73,14 @@ def test_after_an_hour_without_sns_all_arrive_once_oldest_first_and_the_stale_on
 
 
 def test_a_message_that_sns_will_not_take_becomes_a_dead_letter_and_comes_back_by_one_command(
-    settings: Settings,
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put_alerts(settings, ("AAPL", "bad"), ("AAPL", "good"))
     with aws_faults(settings) as (proxy, behind):
+        proxy.add(THROTTLED, operation="PublishBatch", times=12 * publishing.ATTEMPTS)
+        for _ in range(12):  # that SNS took nothing does not count against it
+            with pytest.raises(NotifyError, match="Throttled"):
+                notify(behind)
         proxy.add(REFUSE, operation="PublishBatch", times=None)
         for _ in range(step.PATIENCE - 1):
             with pytest.raises(NotifyError, match=r"0 alerts sent, 2 wait;"):
@@ -83,8 +91,11 @@ def test_a_message_that_sns_will_not_take_becomes_a_dead_letter_and_comes_back_b
     assert messages(delivered(settings)) == ["good"]
     (letter,) = delivered(settings, settings.dead_letters)
     assert (letter["message"], letter["attributes"]["dead_reason"]) == ("bad", "InvalidParameter: not this one")
-    (again,) = redeliver(settings, dead=True)
-    assert again.reason == "InvalidParameter: not this one"
+    monkeypatch.setattr(settings_module, "load_settings", lambda: settings)
+    said = CliRunner().invoke(app, ["alerts", "redeliver", "--dead", "--dry-run"]).output
+    assert "AAPL: bad" in said and "InvalidParameter: not this one" in said and "Nothing was changed" in said
+    said = CliRunner().invoke(app, ["alerts", "redeliver", "--dead"]).output
+    assert "1 alerts wait again; the next run of market_detect sends them." in said
     assert notify(settings) == NotifyReport(sent=1)
     assert messages(delivered(settings)) == ["bad"]
 
@@ -121,6 +132,19 @@ def test_a_queue_of_dead_letters_that_takes_nothing_holds_up_nothing(
         with pytest.raises(NotifyError, match="1 alerts sent, 0 wait, 1 dead"):
             notify(behind)
     assert f"is not in the queue {settings.dead_letters}" in caplog.text
+
+
+@pytest.mark.parametrize("code", ["KMSDisabled", "AuthorizationError"])
+def test_what_is_not_the_messages_fault_never_kills_it(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, code: str
+) -> None:
+    monkeypatch.setattr(step, "PATIENCE", 1)
+    put_alerts(settings, ("AAPL", "one"))
+    with aws_faults(settings) as (proxy, behind):
+        proxy.add(RefuseEntries(("AAPL",), code=code, sender_fault=True), operation="PublishBatch", times=None)
+        with pytest.raises(NotifyError, match="0 alerts sent, 1 wait; SNS said"):
+            notify(behind)
+    assert notify(settings) == NotifyReport(sent=1)
 
 
 def test_an_entry_that_spoils_the_whole_call_dies_alone(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -168,3 +192,27 @@ def test_each_severity_has_its_topic_and_a_topic_that_is_gone_holds_up_no_other(
     with pytest.raises(NotifyError, match=r"1 alerts sent, 2 wait; SNS said: .*NotFound"):
         notify(ours)
     assert messages(delivered(ours)) == ["warning 3"]
+
+
+def test_an_alert_shows_the_last_hours_of_its_instrument_and_goes_without_where_there_are_none(
+    marts_settings: Settings,
+) -> None:
+    end = at(0)
+    with connect(marts_settings) as conn:
+        minutes = [*range(0, 100), *range(160, 240)]  # one hour is missing
+        make_room(conn, "indicators_1m", [end])
+        conn.cursor().executemany(
+            "insert into marts.indicators_1m (symbol, candle_start, source, close) "
+            "values ('AAPL', %s, 'simulator', %s)",
+            [(end - timedelta(minutes=239 - n), 100 + n + (500 if n == 239 else 0)) for n in minutes],
+        )
+    put_alerts(marts_settings, ("AAPL", "one"), ("MSFT", "two"), at=end)
+    notify(marts_settings)
+    one, two = delivered(marts_settings)
+    assert one["sparkline"] == "▁▁▁▁▁▁▁▂▂▂▂▂▂▂       ▃▃▃▃▃▃▃▃▃▃█"
+    assert one["text"].splitlines()[-2:] == [one["sparkline"], f"seen? quantstream alerts ack {one['alert_key'][:8]}"]
+    assert two["sparkline"] is None
+    put_alerts(marts_settings, ("AAPL", "three"), at=end)
+    notify(marts_settings.model_copy(update={"chart_url": "https://charts.example.com/{symbol}"}))
+    (three,) = delivered(marts_settings)
+    assert (three["sparkline"], three["chart_url"]) == (None, "https://charts.example.com/AAPL")

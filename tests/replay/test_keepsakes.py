@@ -23,7 +23,10 @@ pytestmark = pytest.mark.stack
 
 CANDLE = datetime(2026, 3, 2, 12, tzinfo=UTC)
 ALERT = Alert("zscore", "market", "warning", "up", "AAPL", CANDLE, "up", 3.5, 3.0)
-ALERTS = "select alert_key, rule, symbol, candle_start, value, message, state, sent_at from marts.alerts order by 1"
+ALERTS = (
+    "select alert_key, rule, symbol, candle_start, value, message, state, sent_at, latency_seconds from marts.alerts "
+    "order by 1"
+)
 
 
 def send(settings: Settings, *alerts: Alert) -> None:

@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from psycopg import sql
+from psycopg.types.json import Jsonb
 
 from include.settings import Settings
 from include.warehouse.checksums import Checksum, differences, mart_checksums
@@ -33,6 +34,7 @@ OTHER = {
     "boolean": "not coalesce({}, false)",
     "timestamp with time zone": "coalesce({}, now()) + interval '1 microsecond'",
     "ARRAY": "{} || null",
+    "jsonb": "{} || '[1]'",
 }
 
 
@@ -54,7 +56,7 @@ def test_the_order_of_rows_does_not_count(marts_settings: Settings, order: list[
 
 
 def test_every_value_of_every_table_counts_but_when_we_did_something(marts_settings: Settings) -> None:
-    ours = {"received_at", "created_at", "sent_at", "found_at"}
+    ours = {"received_at", "created_at", "sent_at", "found_at", "latency_seconds"}
     with connect(marts_settings) as conn:
         fill(conn)
         columns = conn.execute(
@@ -87,8 +89,18 @@ def fill(conn: psycopg.Connection) -> None:
         "join information_schema.tables using (table_schema, table_name) "
         "where table_schema = 'marts' and table_type = 'BASE TABLE' group by table_name"
     ).fetchall()
-    value = {"text": "x", "boolean": True, "timestamp with time zone": NOON, "date": NOON.date(), "ARRAY": []}
-    special = {"category": "market", "severity": "info", "state": "new", "gap_end": NOON + timedelta(hours=1)}
+    value = {
+        "text": "x",
+        "boolean": True,
+        "timestamp with time zone": NOON,
+        "date": NOON.date(),
+        "ARRAY": [],
+        "jsonb": Jsonb([]),
+    }
+    special = {
+        "category": "market", "severity": "info", "state": "new", "gap_end": NOON + timedelta(hours=1),
+        "status": "open", "raised_to": "warning", "event": "opened",
+    }  # fmt: skip
     for table, names, kinds in tables:
         row = [special.get(name, value.get(kind, 1)) for name, kind in zip(names, kinds, strict=True)]
         conn.execute(sql.SQL("truncate marts.{}").format(sql.Identifier(table)))
@@ -102,7 +114,8 @@ def fill(conn: psycopg.Connection) -> None:
 
 def change(conn: psycopg.Connection, mart: str, column: str, kind: str) -> None:
     """Another value of that column, by as little as its type can tell (or what its check allows)."""
-    allowed = {"category": "'operations'", "severity": "'critical'", "state": "'sent'"}
+    allowed = {"category": "'operations'", "severity": "'critical'", "state": "'sent'", "status": "'resolved'"}
+    allowed |= {"raised_to": "'critical'", "event": "'sent'"}
     other = allowed.get(column) or OTHER[kind].format(f'"{column}"')
     conn.execute(f'update marts."{mart}" set "{column}" = {other}')
 

@@ -15,6 +15,12 @@ from include.detection.rules import columns as c
 
 class VolumeShockParams(Params):
     threshold: float = Field(6.0, gt=1, allow_inf_nan=False, description="times the usual volume, above 1")
+    deviations: float = Field(
+        2.5,
+        ge=0,
+        allow_inf_nan=False,
+        description="robust standard deviations of log volume above the usual, 0 or more",
+    )
     lasting: int = Field(2, ge=1, le=60, description="candles in a row that have it, 1 to 60")
     window: int = Field(20, ge=10, description="candles before them, which say what is usual; 10 or more")
 
@@ -22,8 +28,9 @@ class VolumeShockParams(Params):
 class VolumeShock(Rule[VolumeShockParams]):
     """The volume of a minute, more than `threshold` times the median of the usual ones, `lasting` times in a row.
 
-    The usual ones are those of the `window` candles before. What came after minutes without a candle, or without any
-    volume, was traded in all of them: it counts as their mean.
+    The usual ones are those of the `window` candles before. Where volumes vary more, the limit is higher: `deviations`
+    robust standard deviations of their logarithms above the median. What came after minutes without a candle, or
+    without any volume, was traded in all of them: it counts as their mean.
     """
 
     name = "volume_shock"
@@ -45,13 +52,20 @@ class VolumeShock(Rule[VolumeShockParams]):
             now = c.last(rows, there, at, 1, skip=back)[:, 0]
             long = c.last(rows, minute, at, 1, skip=back)[:, 0] - before
             least = np.minimum(least, now / np.maximum(long, 1))
-        limit = params.threshold * usual
+        with np.errstate(divide="ignore", invalid="ignore"):
+            logs = np.log(c.last(rows, there, at, params.window, skip=params.lasting))
+            wild = np.exp(params.deviations * c.spread_of(logs, np.log(usual)))
+        limit = np.maximum(params.threshold, wild) * usual
         found = c.sides((least > limit) & (usual > 0))
-        return c.marks_at(rows, at, found, least, limit, volume=(least, usual * 0, limit))
+        return c.marks_at(
+            rows, at, found, least, limit, volume=(least, usual * 0, limit), usual_volume=(usual, None, None)
+        )
 
     def message(self, mark: Mark, params: VolumeShockParams) -> str:
-        times = mark.value / mark.threshold * params.threshold
-        return f"volume is {times:.1f} times the usual of a minute (limit {params.threshold:g})"
+        usual = mark.measures["usual_volume"][0] or np.nan
+        return (
+            f"volume is {mark.value / usual:.1f} times the usual of a minute (limit {mark.threshold / usual:.1f} times)"
+        )
 
 
 class VolatilityRegimeParams(Params):

@@ -10,6 +10,7 @@ create index if not exists outbox_alert on ops.outbox (alert_key);
 
 -- dead: SNS calls the message itself wrong, again and again. It is not tried any more, and holds back no other.
 alter table ops.outbox
+    add column refusals integer not null default 0,  -- runs in a row in which SNS called it wrong
     add column dead_at timestamptz,
     add column dead_reason text,
     add column topic text,              -- the topic that took it
