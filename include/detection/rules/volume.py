@@ -16,7 +16,7 @@ from include.detection.rules import columns as c
 class VolumeShockParams(Params):
     threshold: float = Field(6.0, gt=1, allow_inf_nan=False, description="times the usual volume, above 1")
     deviations: float = Field(
-        2.5,
+        3.5,
         ge=0,
         allow_inf_nan=False,
         description="robust standard deviations of log volume above the usual, 0 or more",
