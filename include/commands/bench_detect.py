@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -51,7 +53,8 @@ class DetectBench:
     """Result of `bench detect`, in seconds of the step. `first`: the first minute, in a process that has done nothing.
 
     `p50` to `longest` are of the `minutes` after it; `all_at_once` of a minute in which every symbol has a shock.
-    `findings` are of those minutes together, `findings_at_once` of that one. `peak_mib`: memory of Python,
+    `findings` are of those minutes together, `findings_at_once` of that one. `core_seconds`: what a minute takes of the
+    processors, Python and Postgres together, p50: what it takes where nothing else runs. `peak_mib`: memory of Python,
     `peak_database_mib` of Postgres. `rules` were enabled; `models` those of them that want a model.
     """
 
@@ -66,7 +69,8 @@ class DetectBench:
     longest: float
     findings: int
     all_at_once: float
-    findings_at_once: float
+    findings_at_once: int
+    core_seconds: float
     peak_mib: int
     peak_database_mib: int
     limit: float = LIMIT
@@ -102,8 +106,8 @@ def detect(
         newest = _fill(settings, symbols, history + minutes, console)
         _train(settings, newest - minutes * _MINUTE, history)
         with Memory(home) as memory:
-            times, found = _run(settings, [newest - n * _MINUTE for n in reversed(range(minutes))])
-        result = _result(settings, symbols, history, times, found, memory)
+            times, found, cores = _run(settings, [newest - n * _MINUTE for n in reversed(range(minutes))])
+        result = _result(settings, symbols, history, times, found, cores, memory)
     tell(result, _table, as_json=as_json)
 
 
@@ -181,14 +185,14 @@ def _newest(conn: psycopg.Connection) -> datetime:
     return newest.astimezone(UTC)
 
 
-def _run(settings: Settings, minutes: Sequence[datetime]) -> tuple[list[float], list[int]]:
-    """Seconds of the step for each minute, the last one with a shock of every symbol; and what it found."""
+def _run(settings: Settings, minutes: Sequence[datetime]) -> tuple[list[float], list[int], list[float]]:
+    """Of each minute, the last one with a shock of every symbol: seconds of the step, what it found, core-seconds."""
     import psycopg
 
     from include.pipeline.detect import detect as step
     from include.warehouse.db import connect
 
-    times, found = [], []
+    times, found, cores = [], [], []
     with connect(settings) as conn, psycopg.ClientCursor(conn) as cursor:
         cursor.execute(_ASIDE, {"minute": minutes[0]})
         for minute in minutes:
@@ -197,11 +201,24 @@ def _run(settings: Settings, minutes: Sequence[datetime]) -> tuple[list[float], 
                 conn.execute(_SHOCK, {"minute": minute})
             conn.execute(_QUEUE, {"minute": minute})
             before = _findings(conn)
-            began = perf_counter()
+            busy, began = _core_seconds(settings.home), perf_counter()
             step(settings)
             times.append(perf_counter() - began)
+            cores.append(_core_seconds(settings.home) - busy)
             found.append(_findings(conn) - before)
-    return times, found
+    return times, found, cores
+
+
+def _core_seconds(home: Path) -> float:
+    """What this process and the platform's Postgres have taken of the processors so far."""
+    import psutil
+
+    database = psutil.Process(int((home / "postgres" / "postmaster.pid").read_text().splitlines()[0]))
+    taken = sum(database.cpu_times()[:4])  # with those of its children that ended
+    for one in database.children(recursive=True):
+        with suppress(psutil.Error):
+            taken += sum(one.cpu_times()[:2])
+    return float(taken + sum(psutil.Process().cpu_times()[:2]))
 
 
 def _findings(conn: psycopg.Connection) -> int:
@@ -210,7 +227,13 @@ def _findings(conn: psycopg.Connection) -> int:
 
 
 def _result(
-    settings: Settings, symbols: int, history: int, times: Sequence[float], found: Sequence[int], memory: Memory
+    settings: Settings,
+    symbols: int,
+    history: int,
+    times: Sequence[float],
+    found: Sequence[int],
+    cores: Sequence[float],
+    memory: Memory,
 ) -> DetectBench:
     import numpy as np
 
@@ -224,6 +247,7 @@ def _result(
     return DetectBench(
         symbols, len(enabled), len(wanted), history, len(usual), round(times[0], 2), round(float(p50), 2),
         round(float(p95), 2), round(max(usual), 2), sum(found[:-1]), round(times[-1], 2), found[-1],
+        round(float(np.median(cores[1:-1])), 2),
         memory.peak_mib, memory.peak_database_mib,
     )  # fmt: skip
 
@@ -242,6 +266,7 @@ def _table(result: DetectBench) -> Any:
         (f"p50 of {result.minutes} after it", result.p50, f"{result.findings:,} in all"),
         (f"p95 of {result.minutes} after it", result.p95, ""),
         ("the longest of them", result.longest, ""),
+        ("core-seconds of a minute, p50", result.core_seconds, ""),
         ("a shock of every symbol at once", result.all_at_once, f"{result.findings_at_once:,}"),
     ]
     for what, seconds, said in rows:

@@ -1,8 +1,8 @@
 """A rebuild as the warehouse knows it: what is emptied, how far it is, and what follows from the objects of the lake.
 
-Kept is what no object tells: vendors' budgets, registered instruments, labels, outcomes, what vendors' answers were
-refused before they became events, and alerts that people know of with their outbox and history, so that nothing that
-was sent is sent again; with them mutes and what people acknowledged.
+Kept is what no object tells: vendors' budgets, registered instruments, labels, outcomes, trained models, what vendors'
+answers were refused before they became events, and alerts that people know of with their outbox and history, so that
+nothing that was sent is sent again; with them mutes and what people acknowledged.
 """
 
 from __future__ import annotations

@@ -44,7 +44,7 @@ def test_a_file_is_checked_before_it_is_used(tmp_path: Path) -> None:
     file = tmp_path / "mine.yml"
     file.write_text("rules:\n  move: {enabled: false}\n")
     said = RUN.invoke(app, ["detection", "check", "--file", str(file)]).stdout
-    assert said == f"{file}: 17 of 21 rules enabled, nothing wrong\n"
+    assert said == f"{file}: 20 of 24 rules enabled, nothing wrong\n"
     file.write_text(
         "rules:\n  move: {instruments: {APPL: {threshold: 9}}}\n  portfolio_var: {portfolios: {coin: {}}}\n"
     )

@@ -40,4 +40,4 @@ def test_a_start_is_refused_while_the_file_is_wrong(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"detection\.yml:2: rules\.change\.threshold is 'much'"):
         check_rules(Settings(detection_file=file))
     file.write_text("rules:\n  change: {threshold: 6}\n")
-    assert check_rules(Settings(detection_file=file)) == 18
+    assert check_rules(Settings(detection_file=file)) == 21

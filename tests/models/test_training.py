@@ -29,6 +29,7 @@ from tests.transform.marts import make_room
 START = datetime(2026, 1, 5, tzinfo=UTC)
 END = START + timedelta(days=8)  # seven to learn from, one to be scored on
 SMALL = TrainParams(forest_trees=30, half_space_trees=30, half_space_height=8, rows_per_class=10_000)
+LOUD = SMALL.model_copy(update={"alarms_per_day": 100.0})
 
 
 def at(minute: int) -> datetime:
@@ -50,7 +51,8 @@ def put(conn: psycopg.Connection, symbol: str, days: float, seed: int = 0) -> No
 
 
 def train(settings: Settings, **more: object) -> TrainReport:
-    return train_models(settings, START, END, holdout_days=1, params=SMALL, **more)  # type: ignore[arg-type]
+    given = {"params": SMALL} | more
+    return train_models(settings, START, END, holdout_days=1, **given)  # type: ignore[arg-type]
 
 
 def test_from_candles_to_findings(marts_settings: Settings) -> None:
@@ -69,6 +71,12 @@ def test_from_candles_to_findings(marts_settings: Settings) -> None:
         assert sorted(files) == sorted(
             f"models/{one.name}/{one.version}/{file}" for one in first.models for file in ("model.npz", "model.json")
         )
+
+        # One that cries too often is rejected, and the one in use stays.
+        (loud,) = train(settings, names=["half_space_trees"], params=LOUD).models
+        assert (loud.state, "false alarms per symbol and day" in loud.reason) == ("rejected", True)
+        assert find_model(conn, "half_space_trees").version == first.models[1].version != loud.version
+        assert loud.scores["in_use"]["recall"] == first.models[1].scores["recall"]
 
         # What comes after the window changes nothing of what is learned: the same versions come out.
         held_out = MONDAY + 7 * 1440
