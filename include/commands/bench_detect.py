@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -51,7 +53,8 @@ class DetectBench:
     """Result of `bench detect`, in seconds of the step. `first`: the first minute, in a process that has done nothing.
 
     `p50` to `longest` are of the `minutes` after it; `all_at_once` of a minute in which every symbol has a shock.
-    `findings` are of those minutes together, `findings_at_once` of that one. `peak_mib`: memory of Python,
+    `findings` are of those minutes together, `findings_at_once` of that one. `core_seconds`: what a minute takes of the
+    processors, Python and Postgres together, p50: what it takes where nothing else runs. `peak_mib`: memory of Python,
     `peak_database_mib` of Postgres. `rules` were enabled; `models` those of them that want a model.
     """
 
@@ -66,7 +69,8 @@ class DetectBench:
     longest: float
     findings: int
     all_at_once: float
-    findings_at_once: float
+    findings_at_once: int
+    core_seconds: float
     peak_mib: int
     peak_database_mib: int
     limit: float = LIMIT
@@ -100,9 +104,10 @@ def detect(
         rules.write_text(everything_enabled())
         settings = settings.model_copy(update={"detection_file": rules})
         newest = _fill(settings, symbols, history + minutes, console)
+        _train(settings, newest - minutes * _MINUTE, history)
         with Memory(home) as memory:
-            times, found = _run(settings, [newest - n * _MINUTE for n in reversed(range(minutes))])
-        result = _result(settings, symbols, history, times, found, memory)
+            times, found, cores = _run(settings, [newest - n * _MINUTE for n in reversed(range(minutes))])
+        result = _result(settings, symbols, history, times, found, cores, memory)
     tell(result, _table, as_json=as_json)
 
 
@@ -131,6 +136,40 @@ def _fill(settings: Settings, symbols: int, minutes: int, console: Console) -> d
         return _newest(conn)
 
 
+def _train(settings: Settings, newest: datetime, history: int) -> None:
+    """The three models, of all symbols, from the candles that there are: too few for good ones, but as large."""
+    from collections import Counter
+
+    from include.instruments import known_instruments
+    from include.models.artifact import pack
+    from include.models.learning import NAMES, Learning, TrainParams
+    from include.models.seasonal import buckets_for
+    from include.pipeline.models import store
+    from include.pipeline.training_rows import read_rows
+    from include.warehouse.db import connect
+    from include.warehouse.models import add_model, decide
+
+    window = newest - history * _MINUTE, newest, newest
+    with connect(settings) as conn:
+        known = known_instruments(conn, settings)
+        params = TrainParams()
+        learning = Learning(params, buckets_for(7), Counter(one.asset_class for one in known))
+        for one in known:
+            rows = read_rows(conn, one.symbol, window[0], window[1])
+            if len(rows.minutes):
+                learning.take(one.symbol, one.asset_class, rows.minutes, rows.columns)
+        for name in NAMES:
+            made = pack(
+                name, learning.finish(name), trained_from=window[0], trained_until=window[1], data_sha256="",
+                params=params.model_dump(), scores={},
+            )  # fmt: skip
+            add_model(
+                conn, name=name, version=made.version, window=window, data_sha256="", sha256=made.sha256,
+                s3_key=store(settings, made), params=params.model_dump(), scores={},
+            )  # fmt: skip
+            decide(conn, name, made.version, "approved", "for the bench")
+
+
 def everything_enabled() -> str:
     """A detection file in which every rule of the platform runs, with its defaults."""
     from include.detection.registry import RULES
@@ -146,14 +185,14 @@ def _newest(conn: psycopg.Connection) -> datetime:
     return newest.astimezone(UTC)
 
 
-def _run(settings: Settings, minutes: Sequence[datetime]) -> tuple[list[float], list[int]]:
-    """Seconds of the step for each minute, the last one with a shock of every symbol; and what it found."""
+def _run(settings: Settings, minutes: Sequence[datetime]) -> tuple[list[float], list[int], list[float]]:
+    """Of each minute, the last one with a shock of every symbol: seconds of the step, what it found, core-seconds."""
     import psycopg
 
     from include.pipeline.detect import detect as step
     from include.warehouse.db import connect
 
-    times, found = [], []
+    times, found, cores = [], [], []
     with connect(settings) as conn, psycopg.ClientCursor(conn) as cursor:
         cursor.execute(_ASIDE, {"minute": minutes[0]})
         for minute in minutes:
@@ -162,11 +201,24 @@ def _run(settings: Settings, minutes: Sequence[datetime]) -> tuple[list[float], 
                 conn.execute(_SHOCK, {"minute": minute})
             conn.execute(_QUEUE, {"minute": minute})
             before = _findings(conn)
-            began = perf_counter()
+            busy, began = _core_seconds(settings.home), perf_counter()
             step(settings)
             times.append(perf_counter() - began)
+            cores.append(_core_seconds(settings.home) - busy)
             found.append(_findings(conn) - before)
-    return times, found
+    return times, found, cores
+
+
+def _core_seconds(home: Path) -> float:
+    """What this process and the platform's Postgres have taken of the processors so far."""
+    import psutil
+
+    database = psutil.Process(int((home / "postgres" / "postmaster.pid").read_text().splitlines()[0]))
+    taken = sum(database.cpu_times()[:4])  # with those of its children that ended
+    for one in database.children(recursive=True):
+        with suppress(psutil.Error):
+            taken += sum(one.cpu_times()[:2])
+    return float(taken + sum(psutil.Process().cpu_times()[:2]))
 
 
 def _findings(conn: psycopg.Connection) -> int:
@@ -175,7 +227,13 @@ def _findings(conn: psycopg.Connection) -> int:
 
 
 def _result(
-    settings: Settings, symbols: int, history: int, times: Sequence[float], found: Sequence[int], memory: Memory
+    settings: Settings,
+    symbols: int,
+    history: int,
+    times: Sequence[float],
+    found: Sequence[int],
+    cores: Sequence[float],
+    memory: Memory,
 ) -> DetectBench:
     import numpy as np
 
@@ -189,6 +247,7 @@ def _result(
     return DetectBench(
         symbols, len(enabled), len(wanted), history, len(usual), round(times[0], 2), round(float(p50), 2),
         round(float(p95), 2), round(max(usual), 2), sum(found[:-1]), round(times[-1], 2), found[-1],
+        round(float(np.median(cores[1:-1])), 2),
         memory.peak_mib, memory.peak_database_mib,
     )  # fmt: skip
 
@@ -207,6 +266,7 @@ def _table(result: DetectBench) -> Any:
         (f"p50 of {result.minutes} after it", result.p50, f"{result.findings:,} in all"),
         (f"p95 of {result.minutes} after it", result.p95, ""),
         ("the longest of them", result.longest, ""),
+        ("core-seconds of a minute, p50", result.core_seconds, ""),
         ("a shock of every symbol at once", result.all_at_once, f"{result.findings_at_once:,}"),
     ]
     for what, seconds, said in rows:
