@@ -80,7 +80,7 @@ rules:
     )
     series = [rows(symbol, zscore=[0, 5, 9], change_percent=[0, 9, 9]) for symbol in ("AAPL", "BTC-USD", "ON")]
     found = [(one.symbol, one.value, one.threshold) for one in find(joined(*series), detection, SYMBOLS)]
-    assert found == [("AAPL", 5, 3.5), ("AAPL", 9, 3.5), ("BTC-USD", 9, 8)]
+    assert found == [("AAPL", 5, 3.8), ("AAPL", 9, 3.8), ("BTC-USD", 9, 8)]
 
 
 def test_what_is_enabled_anywhere_is_read_as_far_back_as_needed_anywhere() -> None:

@@ -20,10 +20,10 @@ def judged(rule: str, given: Given | None = None, at: Sequence[int] | None = Non
 @pytest.mark.parametrize(
     ("zscores", "expected"),
     [
-        pytest.param([0, 3.6, 3.7], ["09:01 up", "09:02 up"], id="every candle outside"),
-        pytest.param([0, -3.6, 3.6], ["09:01 down", "09:02 up"], id="both sides"),
-        pytest.param([3.5, -3.5], [], id="the threshold itself is inside"),
-        pytest.param([3.6, X], ["09:00 up"], id="the very first candle, and unknown is inside"),
+        pytest.param([0, 3.9, 4.0], ["09:01 up", "09:02 up"], id="every candle outside"),
+        pytest.param([0, -3.9, 3.9], ["09:01 down", "09:02 up"], id="both sides"),
+        pytest.param([3.8, -3.8], [], id="the threshold itself is inside"),
+        pytest.param([3.9, X], ["09:00 up"], id="the very first candle, and unknown is inside"),
     ],
 )
 def test_zscore(zscores: Column, expected: list[str]) -> None:
@@ -214,6 +214,7 @@ def test_frozen_feed(closes: Column, volumes: Column, expected: list[str]) -> No
         pytest.param([*range(20), 22], [], id="two are not enough"),
         pytest.param([*range(0, 40, 2), 43], [], id="it often has none"),
         pytest.param([*range(0, 40, 2), 80], ["10:20"], id="but not for so long"),
+        pytest.param([*range(20), 60, 61, 62, 66], ["10:00", "10:06"], id="a long one does not hide the next"),
         pytest.param([0, 1, 10], [], id="too few to say what is usual"),
     ],
 )
@@ -318,13 +319,13 @@ def test_portfolio_var() -> None:
 
 def test_every_finding_says_in_words_and_numbers_why() -> None:
     (high,) = find(
-        rows(close=[187.2], zscore=[-3.64], rolling_mean=[190.0], rolling_std=[0.769]), only("zscore", severity="info")
+        rows(close=[187.2], zscore=[-3.94], rolling_mean=[190.0], rolling_std=[0.769]), only("zscore", severity="info")
     )
-    assert high.message == "187.20 is 3.6 standard deviations below its mean (limit 3.5)"
-    assert (high.value, high.threshold, high.severity, high.close) == (-3.64, 3.5, "info", 187.2)
+    assert high.message == "187.20 is 3.9 standard deviations below its mean (limit 3.8)"
+    assert (high.value, high.threshold, high.severity, high.close) == (-3.94, 3.8, "info", 187.2)
     (close,) = high.measures
     assert (close.name, close.value) == ("close", 187.2)
-    assert (close.low, close.high) == pytest.approx((187.3085, 192.6915))
+    assert (close.low, close.high) == pytest.approx((187.0778, 192.9222))
     (change,) = find(rows(close=[0.000012345], change_percent=[7.25]), only("change"))
     assert change.message == "0.00001234 is 7.2 % above the previous close (limit 5 %)"
     *_, cross = find(rows(close=[64000, 64123.5], sma_5=[9, 11], sma_20=[10, 10]), only("sma_cross"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from pydantic import Field
@@ -12,13 +12,15 @@ from include.alerts import Severity
 from include.detection.rule import Mark, Marks, Params, Rows, Rule
 from include.detection.rules import columns as c
 
+_ENOUGH: Final = 60  # candles that make a range, however long the window
+
 
 def _side(mark: Mark) -> str:
     return "above" if mark.direction == "up" else "below"
 
 
 class ZscoreParams(Params):
-    threshold: float = Field(3.5, gt=0, allow_inf_nan=False, description="standard deviations, above 0")
+    threshold: float = Field(3.8, gt=0, allow_inf_nan=False, description="standard deviations, above 0")
 
 
 class Zscore(Rule[ZscoreParams]):
@@ -199,7 +201,7 @@ class RangeBreak(Rule[RangeBreakParams]):
     def find(self, rows: Rows, params: RangeBreakParams, models: Mapping[str, Any]) -> Marks:
         at = c.judged(rows)
         highs, lows = (c.last(rows, rows[name], at, params.window) for name in ("high", "low"))
-        enough = np.count_nonzero(~np.isnan(highs), axis=1) >= params.window // 2
+        enough = np.count_nonzero(~np.isnan(highs), axis=1) >= min(params.window // 2, _ENOUGH)
         high = np.where(enough, np.fmax.reduce(highs, axis=1, initial=-np.inf), np.nan)
         low = np.where(enough, np.fmin.reduce(lows, axis=1, initial=np.inf), np.nan)
         close = rows["close"][at]

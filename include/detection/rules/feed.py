@@ -71,8 +71,9 @@ class MissingDataParams(Params):
 class MissingData(Rule[MissingDataParams]):
     """`minutes` open minutes or more without a candle, in a series that has one nearly every minute.
 
-    Judged on the first candle after them, and named there. How often a minute has none is told from the `window`
-    candles before: data are missing if the run is less likely than `chance`. What trades once in a while is left alone.
+    Judged on the first candle after them, and named there. How often a candle has minutes missing before it is told
+    from the `window` candles before: data are missing if the run is less likely than `chance`. What trades once in a
+    while is left alone.
     """
 
     name = "missing_data"
@@ -89,7 +90,7 @@ class MissingData(Rule[MissingDataParams]):
         missing = rows["missing"][at]
         before = c.last(rows, without_first(rows), at, params.window)
         known = np.count_nonzero(~np.isnan(before), axis=1)
-        gone = np.nansum(before, axis=1)
+        gone = np.count_nonzero(before > 0, axis=1)  # silences, however long: one outage makes no habit
         with np.errstate(invalid="ignore"):
             odds = ((gone + 1) / (gone + known + 2)) ** missing
         found = (missing >= params.minutes) & (known >= params.window // 2) & (odds < params.chance)
