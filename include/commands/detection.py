@@ -89,8 +89,8 @@ def show(
     from rich.markup import escape
     from rich.table import Table
 
-    from include.detection.yaml_lines import meant
     from include.settings import load_settings
+    from include.yaml_lines import meant
 
     settings = load_settings()
     found = _load(settings, (file or settings.detection_file).absolute())

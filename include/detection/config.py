@@ -16,9 +16,9 @@ from pydantic import ValidationError
 
 from include.detection.registry import RULES, NotARuleError, load_own
 from include.detection.rule import Params, Rule
-from include.detection.yaml_lines import Document, Place, explain, meant
 from include.errors import ConfigError
 from include.instruments import ASSET_CLASSES
+from include.yaml_lines import Document, Place, explain, meant
 
 SETTING: Final = "QUANTSTREAM_DETECTION_FILE"
 LONGEST: Final = 10_080
