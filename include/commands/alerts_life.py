@@ -181,6 +181,7 @@ def show(key: _Key, as_json: Annotated[bool, typer.Option("--json", help="As one
         say("measured", " ".join(measure_line(measure).split()))
     say("instruments", ", ".join(alert["symbols"] or ()))
     say("in group", alert["group_key"])
+    say("told by", alert["told_by"])
     say("last 3 hours", sparkline(closes))
     console.print("history", style="dim")
     for event in history:

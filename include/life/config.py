@@ -26,6 +26,7 @@ class Grouping(_Model):
     min_symbols: int = Field(10, ge=2, le=100_000, description="instruments, 2 or more")
     min_share: float = Field(0.2, ge=0, le=1, description="share of all instruments, 0 to 1")
     within_minutes: int = Field(2, ge=1, le=60, description="minutes, 1 to 60")
+    rules_together: bool = Field(True, description="several rules on one instrument at once are told once")
 
 
 class Escalation(_Model):

@@ -55,9 +55,13 @@ def cause_of(alert: Standing, within_minutes: int) -> Cause | None:
     """The cause that an alert may share with others; None for a group and for portfolios."""
     if alert.symbols is not None or alert.scope == "portfolio":
         return None
-    width = timedelta(minutes=within_minutes)
-    begins = _EPOCH + (alert.candle_start - _EPOCH) // width * width
+    begins = first_of(alert.candle_start, timedelta(minutes=within_minutes))
     return Cause(alert.rule, alert.scope, alert.direction, begins)
+
+
+def first_of(at: datetime, width: timedelta) -> datetime:
+    """The first of the fixed minutes that this one belongs to."""
+    return _EPOCH + (at - _EPOCH) // width * width
 
 
 def gather(

@@ -20,7 +20,8 @@ class Standing:
     """A market alert. Names are the columns of `marts.alerts`; `candle_start` is its first candle.
 
     `severity` is the highest of its findings, or what it was raised to. `symbols` are the members of a group, None
-    where it is none. `resolved_by` is who resolved it by hand; `resolved_at` is in the time of the data, else.
+    where it is none. `told_by` is the alert of another rule that tells of it too. `resolved_by` is who resolved it by
+    hand; `resolved_at` is in the time of the data, else.
     """
 
     alert_key: str
@@ -46,6 +47,7 @@ class Standing:
     state: State = "new"
     status: Status = "open"
     group_key: str | None = None
+    told_by: str | None = None
     symbols: tuple[str, ...] | None = None
     updates: int = 0
     acknowledged_at: datetime | None = None
@@ -149,6 +151,8 @@ def what_happened(before: Standing | None, now: Standing, at: datetime, why: str
             events.append(event("muted", why=why))
     if now.group_key is not None and (before is None or before.group_key != now.group_key):
         events.append(event("grouped", into=now.group_key))
+    if now.told_by is not None and (before is None or before.told_by != now.told_by):
+        events.append(event("grouped", into=now.told_by))
     if before is not None and now.is_withdrawn and not before.is_withdrawn:
         events.append(event("withdrawn"))
     elif before is not None and now.is_kept and now.updates != before.updates:

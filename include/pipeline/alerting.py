@@ -23,6 +23,7 @@ from include.life.following import Followed, append, can_append, follow, is_old,
 from include.life.groups import Cause, cause_of, gather, needed
 from include.life.mutes import Mute, muted_by
 from include.life.standing import Standing, what_happened
+from include.life.together import Place, Told, named, place_of, tell_together
 from include.pipeline.alert_messages import message_of
 from include.warehouse.alerts import Written
 from include.warehouse.findings import Change, Judged, keep_clocks, read_clocks, read_findings, replace_findings
@@ -33,6 +34,7 @@ from include.warehouse.standings import (
     read_alerts,
     read_causes,
     read_near,
+    read_told,
     write_alerts,
     write_history,
 )
@@ -81,6 +83,7 @@ def keep_findings(
     work.settle(read_clocks(conn, judged))
     work.gather()
     work.mute()
+    work.tell_together([rule for look in looks for rule in look.rules])
     return work.write()
 
 
@@ -116,6 +119,7 @@ class _Work:
     gone: set[str] = field(default_factory=set)
     fresh: set[str] = field(default_factory=set)
     why: dict[str, str] = field(default_factory=dict)
+    says_too: dict[str, str] = field(default_factory=dict)
 
     def read(self, rows: Iterable[Mapping[str, Any]]) -> list[Standing]:
         """Know these alerts; those that are known already stay as they are by now."""
@@ -211,6 +215,25 @@ class _Work:
                 self.why[key] = why
                 self.after[key] = replace(self.after[key], state="muted")
 
+    def tell_together(self, order: Sequence[str]) -> None:
+        """Of what several rules say of an instrument at once, one alert is told and names the others."""
+        if not self.alerting.group.rules_together:
+            return
+        within = timedelta(minutes=self.alerting.group.within_minutes)
+        begun = [self.after[key] for key in self.fresh if self.after[key].state == "new"]
+        places = sorted({place for one in begun if (place := place_of(one, within)) is not None})
+        rows = read_told(
+            self.conn,
+            places,
+            within,
+            [*self.fresh, *self.gone, *(key for key, one in self.after.items() if one.is_withdrawn)],
+        )
+        told = [Told(Place(*row[:3]), *row[3:]) for row in rows]
+        told_by = tell_together(begun, told, within, order)
+        self.says_too = named(told_by, self.after)
+        for key, teller in told_by.items():
+            self.after[key] = replace(self.after[key], state="grouped", told_by=teller)
+
     def _mutes(self) -> list[Mute]:
         return [Mute(**row) for row in read_mutes(self.conn, self.now)]
 
@@ -237,7 +260,7 @@ class _Work:
             before = None if one.alert_key in self.fresh else self.before.get(one.alert_key)
             events += what_happened(before, one, self.now, why=self.why.get(one.alert_key))
             if one.state == "new" and (before is None or before.state != "new"):
-                messages.append(message_of(one))
+                messages.append(message_of(one, mark=self.says_too.get(one.alert_key, "")))
             is_told = one.state in ("new", "sent") and not one.is_withdrawn
             if self.alerting.send_resolved and is_told and one.status == "resolved" and _was_open(before):
                 messages.append(message_of(one, "resolved", key=f"{one.alert_key}:resolved:{iso(one.ends)}"))

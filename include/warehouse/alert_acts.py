@@ -22,7 +22,7 @@ select * from (
       and (%(rule)s::text is null or rule = %(rule)s)
       and (%(severity)s::text is null or severity = %(severity)s)
       and (%(since)s::timestamptz is null or coalesce(last_candle, created_at) >= %(since)s)
-      and (%(members)s or group_key is null)
+      and (%(members)s or group_key is null and told_by is null)
     order by coalesce(candle_start, created_at) desc, alert_key limit %(limit)s
 ) as newest order by coalesce(candle_start, created_at), alert_key
 """
@@ -32,12 +32,16 @@ select close from (
     where symbol = %s and candle_start > %s - interval '3 hours' and candle_start <= %s and is_final
 ) as c order by candle_start
 """
-# With a group go its members. The lake notes anew what was sent, with who has seen it.
+# With a group go its members, with any alert those that it tells of. The lake notes anew what was sent, with who has
+# seen it.
 _ACTS: Final = {
     "acknowledged": """
 with done as (
     update marts.alerts set status = 'acknowledged', acknowledged_at = %(at)s, acknowledged_by = %(by)s
-    where (alert_key = %(key)s or group_key = %(key)s) and status = 'open' returning alert_key
+    where (alert_key = %(key)s or group_key = %(key)s or told_by = %(key)s or group_key in (
+        select told.alert_key from marts.alerts as told where told.told_by = %(key)s
+    ))
+      and status = 'open' returning alert_key
 ),
 noted as (
     update ops.outbox as o set kept_at = null from done where o.alert_key = done.alert_key and o.kind = 'opened'
@@ -48,7 +52,10 @@ select alert_key, %(at)s, 'acknowledged', %(by)s, %(note)s from done
     "resolved": """
 with done as (
     update marts.alerts set status = 'resolved', resolved_at = %(at)s, resolved_by = %(by)s
-    where (alert_key = %(key)s or group_key = %(key)s) and status <> 'resolved' returning alert_key
+    where (alert_key = %(key)s or group_key = %(key)s or told_by = %(key)s or group_key in (
+        select told.alert_key from marts.alerts as told where told.told_by = %(key)s
+    ))
+      and status <> 'resolved' returning alert_key
 ),
 noted as (
     update ops.outbox as o set kept_at = null from done where o.alert_key = done.alert_key and o.kind = 'opened'
@@ -69,7 +76,7 @@ def list_alerts(
     since: datetime | None = None,
     limit: int = 50,
 ) -> list[dict[str, Any]]:
-    """The newest alerts that are all of these, the oldest first; members of groups only where a symbol is asked for.
+    """The newest alerts that are all of these, the oldest first; what others tell of only where a symbol is asked for.
 
     `status` may be several, with commas between them; `since` (UTC) is about the last candle.
     """

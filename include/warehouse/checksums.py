@@ -19,7 +19,7 @@ _OURS_IN: Final[Mapping[str, frozenset[str]]] = {
     "alerts": frozenset(  # whether somebody was told, and what people did
         {
             "state", "status", "updates", "acknowledged_at", "acknowledged_by", "resolved_at", "resolved_by",
-            "raised_to", "escalations", "escalated_at", "latency_seconds",
+            "raised_to", "told_by", "escalations", "escalated_at", "latency_seconds",
         }
     )
 }  # fmt: skip

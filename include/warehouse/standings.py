@@ -25,8 +25,9 @@ _TYPES: Final = {
     "cooldown_minutes": "integer", "severity": "text", "value": "double precision", "threshold": "double precision",
     "message": "text", "latest_message": "text", "peak_value": "double precision",
     "peak_threshold": "double precision", "peak_candle": "timestamptz", "measures": "jsonb", "asset_class": "text",
-    "state": "text", "status": "text", "group_key": "text", "symbols": "text[]", "updates": "integer",
-    "acknowledged_at": "timestamptz", "acknowledged_by": "text", "resolved_at": "timestamptz", "resolved_by": "text",
+    "state": "text", "status": "text", "group_key": "text", "told_by": "text", "symbols": "text[]",
+    "updates": "integer", "acknowledged_at": "timestamptz", "acknowledged_by": "text", "resolved_at": "timestamptz",
+    "resolved_by": "text",
     "is_withdrawn": "boolean", "raised_to": "text", "escalations": "integer", "escalated_at": "timestamptz",
     "sent_at": "timestamptz",
 }  # fmt: skip
@@ -70,6 +71,15 @@ inner join marts.alerts as a
     on a.rule = c.rule and a.scope = c.scope and a.direction = c.direction and a.category = 'market'
     and a.symbols is null and a.candle_start >= c.from_candle and a.candle_start < c.until
 """  # noqa: S608
+_TOLD: Final = """
+select a.scope, coalesce(a.symbol, ''), p.from_candle, a.alert_key, a.severity, a.rule, a.direction
+from unnest(%s::text[], %s::text[], %s::timestamptz[], %s::timestamptz[]) as p (scope, symbol, from_candle, until)
+inner join marts.alerts as a
+    on (a.symbol = p.symbol or p.symbol = '' and a.symbol is null) and a.scope = p.scope and a.category = 'market'
+    and a.candle_start >= p.from_candle and a.candle_start < p.until
+where a.state in ('new', 'sent') and a.severity <> 'info' and not a.is_withdrawn and not a.alert_key = any(%s)
+order by a.created_at, a.alert_key
+"""
 _WRITE: Final = f"""
 insert into marts.alerts as a (category, {_NAMES})
 select 'market', {_NAMES} from jsonb_to_recordset(%s) as r ({_DEFINED})
@@ -84,6 +94,7 @@ set (scope, source, candle_start, last_candle, finding_count, cooldown_minutes, 
      excluded.asset_class, excluded.group_key, excluded.symbols, excluded.updates, excluded.is_withdrawn,
      excluded.raised_to, excluded.escalations, excluded.escalated_at),
     direction = excluded.direction,
+    told_by = coalesce(a.told_by, excluded.told_by),
     state = case when a.state in ('history', 'muted') then excluded.state else a.state end,
     status = case when a.resolved_by is not null or excluded.status = 'resolved' then 'resolved'
                   when a.acknowledged_by is not null then 'acknowledged' else 'open' end,
@@ -144,6 +155,20 @@ def read_causes(
         return cursor.execute(
             _OF_CAUSES, [list(rules), list(scopes), list(directions), list(begins), [at + width for at in begins]]
         ).fetchall()
+
+
+def read_told(
+    conn: psycopg.Connection, places: Sequence[tuple[str, str, datetime]], width: timedelta, but: Collection[str]
+) -> list[tuple[str, str, datetime, str, str, str, str]]:
+    """What people are called for and begins in the `width` from then on, of these (scope, symbol, begins).
+
+    As scope, symbol, begins, key, severity, rule and direction, the oldest first; without the keys `but`.
+    """
+    if not places:
+        return []
+    scopes, symbols, begins = (list(column) for column in zip(*places, strict=True))
+    ends = [at + width for at in begins]
+    return conn.execute(_TOLD, [scopes, symbols, begins, ends, list(but)]).fetchall()
 
 
 def read_waiting(conn: psycopg.Connection) -> list[dict[str, Any]]:

@@ -17,6 +17,7 @@ from include.life.config import Alerting, Grouping
 from include.pipeline.alerting import Look, keep_findings
 from include.pipeline.tending import Tended, tend_alerts
 from include.settings import Settings
+from include.warehouse.alert_acts import act, find_key, list_alerts
 from include.warehouse.alerts import Written
 from include.warehouse.db import connect
 from include.warehouse.findings import Judged, replace_findings
@@ -110,6 +111,29 @@ def test_a_chain_is_one_alert_that_is_updated_and_resolves_by_the_clock_of_the_d
         row = "select message, latest_message, peak_value, resolved_at, asset_class from marts.alerts"
         assert conn.execute(row).fetchone() == ("3.5 at 1", "5 at 2", 5.0, at(7), "equity")
         assert (send(conn), keep(conn, [finding(9)], 9, 10, clock=9).new) == ([], 1)
+
+
+def test_several_rules_on_one_instrument_at_once_are_told_once(settings: Settings) -> None:
+    with connect(settings) as conn:
+        spans = [Judged("AAPL", at(0), at(9))]
+
+        def look(rule: str, *minutes: int) -> Look:
+            return Look([rule], spans, [finding(minute, rule=rule) for minute in minutes], {})
+
+        def run(*looks: Look, alerting: Alerting = ALERTING) -> list[str]:
+            with conn.transaction():
+                keep_findings(conn, looks, now=at(9), send_from=None, alerting=alerting, asset_classes=CLASSES)
+            return send(conn)
+
+        assert run(look("change", 2), look("zscore", 3)) == ["WARNING: AAPL: 3.5 at 2 (also zscore)"]
+        assert run(look("change", 2), look("move", 2), look("zscore", 3)) == []  # found later, and said already
+        rows = conn.execute("select rule, state, told_by is null from marts.alerts order by rule").fetchall()
+        assert rows == [("change", "sent", True), ("move", "grouped", False), ("zscore", "grouped", False)]
+        assert [one["rule"] for one in list_alerts(conn)] == ["change"]
+        act(conn, find_key(conn, str(list_alerts(conn)[0]["alert_key"])), "acknowledged", by="me", note=None, at=at(9))
+        assert conn.execute("select count(*) from marts.alerts where status = 'acknowledged'").fetchone() == (3,)
+        apart = ALERTING.model_copy(update={"group": Grouping(rules_together=False)})
+        assert len(run(look("change", 2, 20), look("zscore", 3, 20), alerting=apart)) == 2
 
 
 def test_late_data_do_not_page_twice(settings: Settings) -> None:

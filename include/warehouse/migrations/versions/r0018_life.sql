@@ -59,6 +59,7 @@ alter table marts.alerts
     add column measures jsonb not null default '[]',
     add column updates integer not null default 0,
     add column group_key text,
+    add column told_by text,
     add column symbols text[],
     add column acknowledged_at timestamptz,
     add column acknowledged_by text,
@@ -70,6 +71,7 @@ alter table marts.alerts
     add column escalated_at timestamptz;
 create index alerts_open on marts.alerts (symbol) where status <> 'resolved';
 create index alerts_group on marts.alerts (group_key) where group_key is not null;
+create index alerts_told_by on marts.alerts (told_by) where told_by is not null;
 create index alerts_cause on marts.alerts (rule, candle_start);
 create index alerts_series on marts.alerts (symbol, rule, candle_start);
 
