@@ -99,7 +99,7 @@ _LEDGER = {
 
 def picture(settings: Settings, *, inbox: bool = True) -> dict[str, Any]:
     """Everything that must be the same, whatever happened on the way. Our own times and load numbers are left out."""
-    ours = {"received_at", "loaded_at", "load_id", "created_at", "sent_at", "latency_seconds"}
+    ours = {"received_at", "loaded_at", "load_id", "created_at", "sent_at", "latency_seconds", "seq", "at"}
     with connect(settings) as conn:
         tables = conn.execute(_MARTS).fetchall()
         shown: dict[str, Any] = {}
