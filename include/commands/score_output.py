@@ -50,7 +50,7 @@ def _tables(scores: Scores) -> Iterable[Any]:
         title = f"simulator, {one.days:g} days, {one.instruments} instruments, seed {one.seed}"
         yield _table(f"{title}: what pages somebody, by shock", report.KIND_COLUMNS, report.kind_rows(one))
         rows = [report.rule_row(name, rule) for name, rule in one.rules.items()]
-        rows.append(report.rule_row(report.together_name(), one.together))
+        rows += [report.rule_row(report.together_name(), one.together), report.rule_row(report.CALLED, one.called)]
         yield _table(f"{title}: by rule ({one.seconds:.0f} s)", report.RULE_COLUMNS, rows)
         yield from (f"left out: {name}: {why}" for name, why in one.left_out.items())
     if scores.nab:

@@ -10,11 +10,29 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from include.alerts import SEVERITIES
 from include.life.groups import first_of
-from include.life.standing import Standing
+
+
+class Begun(Protocol):
+    """An alert that begins; as in `marts.alerts`."""
+
+    @property
+    def alert_key(self) -> str: ...
+    @property
+    def rule(self) -> str: ...
+    @property
+    def scope(self) -> str: ...
+    @property
+    def symbol(self) -> str | None: ...
+    @property
+    def direction(self) -> str: ...
+    @property
+    def severity(self) -> str: ...
+    @property
+    def candle_start(self) -> datetime: ...
 
 
 class Place(NamedTuple):
@@ -35,7 +53,7 @@ class Told(NamedTuple):
     direction: str
 
 
-def place_of(alert: Standing, within: timedelta) -> Place | None:
+def place_of(alert: Begun, within: timedelta) -> Place | None:
     """Where it is told; None for a signal, and for what is said of a source."""
     if alert.severity == "info" or alert.scope == "source":
         return None
@@ -43,7 +61,7 @@ def place_of(alert: Standing, within: timedelta) -> Place | None:
 
 
 def tell_together(
-    begun: Iterable[Standing], told: Iterable[Told], within: timedelta, order: Sequence[str]
+    begun: Iterable[Begun], told: Iterable[Told], within: timedelta, order: Sequence[str]
 ) -> dict[str, str]:
     """Which of the alerts that have `begun`, and would be told, are told by which other one: key to key.
 
@@ -68,12 +86,12 @@ def tell_together(
     return found
 
 
-def _tells(teller: Told, alert: Standing) -> bool:
+def _tells(teller: Told, alert: Begun) -> bool:
     is_one_way = teller.direction == alert.direction or not (teller.direction and alert.direction)
     return teller.rule != alert.rule and is_one_way and _rank(teller.severity) >= _rank(alert.severity)
 
 
-def named(told_by: Mapping[str, str], alerts: Mapping[str, Standing]) -> dict[str, str]:
+def named(told_by: Mapping[str, str], alerts: Mapping[str, Begun]) -> dict[str, str]:
     """What the message of each teller says behind its sentence: the rules that it tells of too."""
     rules: dict[str, list[str]] = defaultdict(list)
     for key, teller in told_by.items():

@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from time import perf_counter
-from typing import Final
+from typing import Final, NamedTuple
 
 from include.detection.config import Detection
 from include.detection.findings import Finding
 from include.events import Window
 from include.instruments import Instrument
+from include.life.config import Grouping
+from include.life.together import tell_together
 from include.pipeline.score_columns import rows_of
 from include.pipeline.score_findings import find, judged_rules, raise_alerts
 from include.pipeline.score_market import labels_of, simulate
@@ -80,12 +82,34 @@ def score_simulator(
         )
         for rule in rules
     }
-    together = score(paging, " and ".join(PAGING), [kind for kind in AIMED if kind in kinds])
+    about = (" and ".join(PAGING), [kind for kind in AIMED if kind in kinds])
+    together = score(paging, *about)
     return SimulatorScore(
         seed, f"{START:%Y-%m-%d}", days, many, candles, around.grace / MINUTE, around.aftermath / MINUTE,
         {kind: _of_kind(kind, paging, labels, around) for kind in kinds},
-        of_rules, together, left_out, round(perf_counter() - began, 1),
+        of_rules, together, score(called(paging, rules, Grouping()), *about), left_out,
+        round(perf_counter() - began, 1),
     )  # fmt: skip
+
+
+class _Begun(NamedTuple):
+    alert_key: str
+    rule: str
+    scope: str
+    symbol: str
+    direction: str
+    severity: str
+    candle_start: datetime
+
+
+def called(alerts: Sequence[Raised], order: Sequence[str], group: Grouping) -> list[Raised]:
+    """Those of the alerts that are sent where no instruments are grouped: the others are named in them."""
+    begun = [
+        _Begun(str(place), one.rule, "instrument", one.symbol, one.direction, one.severity, one.opened)
+        for place, one in enumerate(alerts)
+    ]
+    told_by = tell_together(begun, (), timedelta(minutes=group.within_minutes), order)
+    return [one for place, one in enumerate(alerts) if str(place) not in told_by]
 
 
 def _inside(findings: Sequence[Finding], window: Window) -> list[Finding]:

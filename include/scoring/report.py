@@ -110,6 +110,9 @@ EVENT_COLUMNS: Final = ("event", "events", "told", "within 2 minutes", "by an al
 EVENT_RULE_COLUMNS: Final = ("rule", "severity", "moves told in time", "alerts", "outside", "per instrument and day")
 
 
+CALLED: Final = "of these, sent: one for what an instrument does at once"
+
+
 def together_name() -> str:
     return f"all that is {' or '.join(PAGING)}"
 
@@ -156,7 +159,10 @@ def _simulator(score: SimulatorScore) -> Iterator[str]:
     yield from table(KIND_COLUMNS, kind_rows(score))
     yield "\n" + _text(f"Each rule. Recall, F1 and delay are of what it is meant to find{_meant(score)}:") + "\n"
     rows = [rule_row(f"`{name}`", one) for name, one in score.rules.items()]
-    yield from table(RULE_COLUMNS, [*rows, rule_row(f"**{together_name()}**", score.together)])
+    yield from table(
+        RULE_COLUMNS,
+        [*rows, rule_row(f"**{together_name()}**", score.together), rule_row(f"**{CALLED}**", score.called)],
+    )
     yield "\n![Recall by rule and kind of shock, and false alerts](images/scores-rules.png)\n"
     yield "![Minutes until each kind of shock was found](images/scores-delays.png)\n"
     yield _aim(score)

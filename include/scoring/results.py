@@ -49,6 +49,8 @@ class KindScore:
 class SimulatorScore:
     """The simulator's shocks of `days` from `start` on. `together`: all rules that page somebody.
 
+    `called`: the alerts among these that are sent, one where several rules speak of an instrument at once.
+
     `left_out`: rules that were not judged, with the reason.
     """
 
@@ -62,6 +64,7 @@ class SimulatorScore:
     kinds: Mapping[str, KindScore]
     rules: Mapping[str, RuleScore]
     together: RuleScore
+    called: RuleScore
     left_out: Mapping[str, str]
     seconds: float
 

@@ -13,12 +13,14 @@ from include.detection.config import Detection
 from include.errors import ConfigError
 from include.events import Window
 from include.instruments import Instrument
-from include.pipeline.score import START, score_simulator
+from include.life.config import Grouping
+from include.pipeline.score import START, called, score_simulator
 from include.pipeline.score_columns import columns, rows_of
 from include.pipeline.score_events import read_candles, read_events
 from include.pipeline.score_findings import chosen_rules, find, pieces, raise_alerts
 from include.pipeline.score_market import labels_of, simulate
 from include.pipeline.score_nab import RealSeries, score_nab
+from include.scoring.chains import Raised
 from include.scoring.match import told_after
 from include.scoring.report import page
 from include.scoring.results import Scores, SimulatorScore
@@ -101,6 +103,14 @@ def test_a_very_small_score(small: SimulatorScore) -> None:
 def test_what_is_a_signal_pages_nobody(small: SimulatorScore) -> None:
     both = small.rules["move"].judged.alerts + small.rules["sma_cross"].judged.alerts
     assert small.together.judged.alerts == small.rules["move"].judged.alerts < both
+
+
+def test_what_an_instrument_does_at_once_is_one_call() -> None:
+    def one(rule: str, minute: int, symbol: str = "AAPL", direction: str = "down") -> Raised:
+        return Raised(rule, symbol, direction, "warning", (START + timedelta(minutes=minute),))
+
+    alerts = [one("zscore", 0), one("change", 0), one("move", 1), one("zscore", 2), one("zscore", 0, "MSFT")]
+    assert called(alerts, ["change", "move", "zscore"], Grouping()) == [alerts[1], alerts[3], alerts[4]]
 
 
 def test_the_page_says_whether_the_aim_is_reached(small: SimulatorScore) -> None:
