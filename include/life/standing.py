@@ -137,6 +137,10 @@ class Event:
     note: str | None = None
     detail: dict[str, Any] = field(default_factory=dict)
 
+    def row(self) -> dict[str, Any]:
+        """By column; `asdict` would copy every detail."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
 
 def what_happened(before: Standing | None, now: Standing, at: datetime, why: str | None = None) -> list[Event]:
     """The events between the two, for the history. `why` says what mutes it. Of what nobody was told, the end only."""

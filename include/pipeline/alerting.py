@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -266,7 +266,7 @@ class _Work:
                 messages.append(message_of(one, "resolved", key=f"{one.alert_key}:resolved:{iso(one.ends)}"))
         forget_alerts(self.conn, self.gone)
         write_alerts(self.conn, [row_of(one) for one in changed])
-        write_history(self.conn, [asdict(event) for event in events])
+        write_history(self.conn, [event.row() for event in events])
         queue_messages(self.conn, messages)
         new = [self.after[key] for key in self.fresh if self.after[key].symbols is None]
         return Written(

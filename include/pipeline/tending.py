@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import NamedTuple
 
@@ -56,6 +56,6 @@ def tend_alerts(conn: psycopg.Connection, *, now: datetime, alerting: Alerting) 
             continue
         changed.append(row_of(alert))
     write_alerts(conn, changed)
-    write_history(conn, [asdict(event) for event in events])
+    write_history(conn, [event.row() for event in events])
     queue_messages(conn, messages)
     return Tended(unmuted, len(changed) - unmuted)
