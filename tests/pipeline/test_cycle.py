@@ -35,7 +35,7 @@ def test_two_hours_and_a_minute(marts_settings: Settings) -> None:
         assert 25 * 121 * 0.9 < candles <= 25 * 121  # gaps are part of the simulated market
         assert warm >= 20
         alerts, unsent = conn.execute(
-            "select count(*), count(*) filter (where sent_at is null) from marts.alerts"
+            "select count(*), count(*) filter (where state = 'new') from marts.alerts"
         ).fetchone() or (0, 0)
         assert alerts > 0
         assert unsent == 0
