@@ -24,6 +24,7 @@ from include.settings import Settings
 from include.stack.airflow_api import Backfill
 from include.stack.backfills import Progress
 from include.warehouse.db import connect
+from tests.conftest import make_aws
 
 NOW = datetime(2026, 3, 10, 9, 30, 20, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -192,6 +193,7 @@ def test_two_days_of_the_simulator_come_into_the_marts_and_are_there_the_second_
     marts_settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Through real processes, database and lake."""
+    make_aws()
     monkeypatch.setattr(settings, "load_settings", lambda **_: marts_settings)
     monkeypatch.setattr("include.stack.up.up", lambda *_, **__: None)
 

@@ -17,12 +17,13 @@ from include.errors import ConfigError, NotRunningError
 from include.stack.analysts import Limits, is_superuser, limit, make_group, members, set_role
 from include.warehouse.grants import LEDGER, MODELS, grant_rights
 
-# Relations of the schemas that migrations fill, and of the marts the one that they made before there was an owner.
+# Relations of the schemas that migrations fill, and of the marts those that they made before there was an owner.
 _TO_HAND_OVER: Final = """
 select case relkind when 'v' then 'view' when 'S' then 'sequence' else 'table' end, relnamespace::regnamespace::text, relname, ''
 from pg_class as c
 where pg_get_userbyid(relowner) = %(pipeline)s and relkind in ('r', 'p', 'v', 'S')
-  and (relnamespace::regnamespace::text = any(%(ledger)s) or c.oid = to_regclass('marts.alerts')
+  and (relnamespace::regnamespace::text = any(%(ledger)s)
+       or c.oid in (to_regclass('marts.alerts'), to_regclass('marts.alert_history'))
        or exists (select from pg_inherits join pg_class as whole on whole.oid = inhparent
                   where inhrelid = c.oid and whole.relnamespace::regnamespace::text = any(%(ledger)s)))
   and not exists (select from pg_depend as d where d.objid = c.oid and d.deptype in ('a', 'i') and d.refclassid = 'pg_class'::regclass)

@@ -75,7 +75,7 @@ def test_a_warehouse_of_before_is_handed_over_to_its_owner(servers: Servers, nam
         }
         assert {row[0] for row in conn.execute(OWNED) if row[1] in ("raw", "ops")} == {owner}
         assert {(str(row[0]), str(row[2])) for row in conn.execute(OWNED) if row[1] == "marts"} == {
-            (owner, "alerts"), (pipeline, "candles"),
+            (owner, "alerts"), (owner, "alert_history"), (owner, "alert_history_seq_seq"), (pipeline, "candles"),
         }  # fmt: skip
         assert conn.execute("select pg_get_userbyid(datdba) from pg_database where datname = current_database()"
                             ).fetchone() == (owner,)  # fmt: skip
