@@ -72,6 +72,7 @@ requirements: ## compile requirements.in to requirements.txt (needs uv)
 	    --custom-compile-command "make requirements" --output-file requirements.txt requirements.in
 
 # `environment` makes the environment anew when it is not of these requirements. All of pip's or uv's words go to the log.
+# What runs from the old one is stopped before: its modules would be gone from under it. Its state stays.
 .PHONY: environment
 environment:
 	@cmp -s requirements.txt $(VENV)/requirements.txt || $(MAKE) --file $(firstword $(MAKEFILE_LIST)) new-environment
@@ -87,6 +88,7 @@ new-environment:
 	    echo "Install one of these and name it, for example: make up PYTHON=python3.12" >&2; \
 	    exit 2; \
 	fi; \
+	if [ -x $(BIN)/quantstream ]; then $(BIN)/quantstream down || true; fi; \
 	echo "Making $(VENV) with $$("$$python" --version) and $(if $(UV),uv,pip); a minute or two (log: $(INSTALL_LOG)) ..."; \
 	rm -rf $(VENV); mkdir -p $(VENV); \
 	if ! { $(NEW_ENVIRONMENT); } >>$(INSTALL_LOG) 2>&1; then \

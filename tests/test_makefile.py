@@ -72,3 +72,12 @@ def test_the_ci_script_is_valid_and_runs_make_test() -> None:
     assert subprocess.run(["bash", "-n", script], check=False).returncode == 0
     assert os.access(script, os.X_OK)
     assert script.read_text().rstrip().endswith("exec make test")
+
+
+def test_what_runs_from_an_environment_is_stopped_before_that_is_made_anew(tmp_path: Path) -> None:
+    (tmp_path / "venv" / "bin").mkdir(parents=True)
+    program(tmp_path / "venv" / "bin" / "quantstream", 'echo "stopped by $1"; exit 1')
+    uv = program(tmp_path / "uv", "exit 0")
+    done = make("environment", f"VENV={tmp_path / 'venv'}", f"UV={uv}")
+    assert (done.returncode, done.stdout.splitlines()[0]) == (0, "stopped by down"), done.stderr
+    assert not (tmp_path / "venv" / "bin" / "quantstream").exists()
