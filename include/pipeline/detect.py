@@ -7,11 +7,13 @@ one transaction; history follows in parts, and may be left for the next run.
 
 from __future__ import annotations
 
+import gc
 import logging
 import math
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -115,6 +117,7 @@ def detect(
         connect(settings) as conn,
         attempt(conn, "detect", run_id=run_id) as this,
         lease(conn, "detect", seconds=settings.lease_seconds) as held,
+        _few_collections(),
     ):
         looking = _looking(conn, settings)
         alerting = _alerting(settings, looking.detection, looking.asset_classes)
@@ -141,6 +144,20 @@ def detect(
         this.detail = asdict(report)
     log.info("detect: %s", report)
     return report
+
+
+@contextmanager
+def _few_collections() -> Iterator[None]:
+    """Thousands of findings become as many alerts, rows and events, and none of them is garbage before the commit.
+
+    Measured: of a minute with 8,900 findings, walking over them again and again took a third.
+    """
+    before = gc.get_threshold()
+    gc.set_threshold(100_000, 50, 1_000)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
 
 
 def flags(settings: Settings, window: Window) -> list[dict[str, object]]:

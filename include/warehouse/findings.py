@@ -175,6 +175,9 @@ def _key(one: Finding) -> tuple[str, datetime, str, str, str]:
 
 def _clean(one: Finding) -> Finding:
     """As Postgres gives it back: numbers that are none are unknown, and there is no NUL."""
+    numbers = (one.value, one.threshold, one.close, *(number for m in one.measures for number in m[1:]))
+    if "\x00" not in one.message and all(n is None or (type(n) is float and math.isfinite(n)) for n in numbers):
+        return one
     return replace(
         one,
         value=_finite(one.value),
