@@ -98,6 +98,12 @@ def test_a_message_that_sns_will_not_take_becomes_a_dead_letter_and_comes_back_b
     assert "1 alerts wait again; the next run of market_detect sends them." in said
     assert notify(settings) == NotifyReport(sent=1)
     assert messages(delivered(settings)) == ["bad"]
+    with connect(settings) as conn:
+        events = conn.execute(
+            "select event from marts.alert_history join marts.alerts using (alert_key) "
+            "where message = 'bad' order by seq"
+        ).fetchall()
+    assert [event for (event,) in events] == ["opened", "dead", "redelivered", "sent"]
 
 
 @pytest.mark.parametrize("point", ["before_dead_letter", "after_dead_letter"])
