@@ -32,7 +32,8 @@ def test_the_notebook_runs_from_its_first_to_its_last_cell(
     assert [output for output in shown if output.output_type == "error"] == []
     assert any("image/png" in output.get("data", {}) for output in shown)
     text = "\n".join(output.get("data", {}).get("text/plain", "") for output in shown)
-    assert "BTC-USD" in text and "equal           True" in text
+    assert "BTC-USD" in text, text
+    assert "equal           True" in text, text
 
 
 def test_it_is_kept_without_output() -> None:
