@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import gc
 import os
@@ -59,6 +60,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         item.add_marker(pytest.mark.xdist_group(group))
         places[item] = order.get(group, len(order))
     items.sort(key=places.__getitem__)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _no_event_loop_is_left() -> Iterator[None]:
+    """What a file leaves running would make `asyncio.run` fail in the tests after it, and only in some orders."""
+    yield
+    left = asyncio._get_running_loop()
+    assert left is None, f"this file's tests are over, and an event loop still runs in this thread: {left}"
 
 
 _platform: list[contextlib.ExitStack] = []

@@ -21,8 +21,9 @@ QUIET = [
 ]  # fmt: skip
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    """Ends with the file: as long as it is there, Playwright's event loop counts as running in this thread."""
     names = ("chromium", "chromium-browser", "google-chrome", "chrome")
     path = os.environ.get("QUANTSTREAM_TEST_CHROMIUM") or next(filter(None, map(shutil.which, names)), None)
     if path is None:
