@@ -29,6 +29,7 @@ from include.warehouse.alerts import Written
 from include.warehouse.findings import Change, Judged, keep_clocks, read_clocks, read_findings, replace_findings
 from include.warehouse.mutes import read_mutes
 from include.warehouse.standings import (
+    LONGEST,
     forget_alerts,
     queue_messages,
     read_alerts,
@@ -134,24 +135,30 @@ class _Work:
         by_series: dict[Series, list[Standing]] = defaultdict(list)
         for one in self.before.values():
             by_series[one.series].append(one)
+        near: dict[Series, list[Standing]] = {}
         anew: list[tuple[Series, datetime, datetime]] = []
         followed: list[Followed] = []
         for change in changes:
             series = Series(*change.series)
-            old = by_series[series]
-            if change.is_new and can_append(old, change.from_candle):
-                links = [link(one) for one in found[series] if one.candle_start >= change.from_candle]
+            from_candle, until_candle = change.from_candle, change.until_candle
+            # of open ones all are read, wherever they are
+            near[series] = old = [
+                one for one in by_series[series]
+                if one.candle_start <= until_candle + LONGEST and one.last_candle >= from_candle - LONGEST
+            ]  # fmt: skip
+            if change.is_new and can_append(old, from_candle):
+                links = [link(one) for one in found[series] if from_candle <= one.candle_start <= until_candle]
                 followed.append(append(series, links, old, self.asset_classes.get(series.symbol)))
             else:
-                first = min([change.from_candle, *(one.candle_start for one in old)])
-                last = max([change.until_candle, *(one.last_candle for one in old)])
+                first = min([from_candle, *(one.candle_start for one in old)])
+                last = max([until_candle, *(one.last_candle for one in old)])
                 anew.append((series, first, last))
         links_of: dict[Series, list[Chain]] = defaultdict(list)
         for finding in read_findings(self.conn, anew):
             links_of[series_of(finding)].append(link(finding))
         for series, _, _ in anew:
             asset_class = self.asset_classes.get(series.symbol)
-            followed.append(follow(series, links_of[series], by_series[series], asset_class))
+            followed.append(follow(series, links_of[series], near[series], asset_class))
         for series_now in followed:
             self.after.update((alert.alert_key, alert) for alert in series_now.standing)
             self._forget(series_now.gone)

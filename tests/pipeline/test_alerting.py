@@ -147,6 +147,29 @@ def test_late_data_do_not_page_twice(settings: Settings) -> None:
         assert events(conn)[-2:] == ["withdrawn", "resolved"]
 
 
+def test_what_was_found_before_and_lies_far_after_the_change_stays_as_it_is(settings: Settings) -> None:
+    """The span that is judged again ends in the midst of the chain of minute 3000."""
+    with connect(settings) as conn:
+        late = [finding(minute) for minute in (3000, 3001, 3002)]
+        keep(conn, late, 2990, 3010, clock=3100)
+        keep(conn, [finding(0), *late[:2]], 0, 3002, clock=3100)
+        assert picture(conn) == ["AAPL 0-0 x1 new resolved", "AAPL 3000-3002 x3 new resolved"]
+
+
+def test_an_open_alert_far_away_does_not_draw_what_lies_between_into_a_change(settings: Settings) -> None:
+    """What was told as minute 3000 and is found at 3001 by now stays that one alert."""
+    with connect(settings) as conn:
+        keep(conn, [finding(3000), finding(3001)], 2990, 3010, clock=3100)
+        assert len(send(conn)) == 1
+        keep(conn, [finding(3001)], 2990, 3010, clock=3100)
+        keep(conn, [finding(6000)], 6000, 6001, clock=6000)
+        assert len(send(conn)) == 1
+        keep(conn, [finding(0)], 0, 1, clock=6000)
+        assert picture(conn) == [
+            "AAPL 0-0 x1 new resolved", "AAPL 3001-3001 x1 sent resolved", "AAPL 6000-6000 x1 sent open",
+        ]  # fmt: skip
+
+
 def test_a_candle_that_turned_round_is_an_alert_of_its_own(settings: Settings) -> None:
     with connect(settings) as conn:
         keep(conn, [finding(3)])
