@@ -5,7 +5,8 @@ A minute is one in which one of the instruments has a final candle; the others c
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from bisect import bisect_right
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final
 
@@ -17,16 +18,35 @@ from include.detection.rule import Ints, Numbers, Rows
 
 _LEAST, _MOST = 20, 250  # daily returns that a value at risk is told from
 _DAY: Final = 1440
+_ONE_DAY: Final = timedelta(days=1)
 _PIECE: Final = timedelta(days=7)
 
+# A close counts until the next one of its instrument.
 _STRETCHES: Final = """
 select w.portfolio, lower(stretch.span) as from_candle, upper(stretch.span) as until
 from (
-    select p.portfolio, range_agg(tstzrange(g.from_candle, g.until + %(minutes)s * interval '1 minute')) as spans
-    from unnest(%(symbols)s::text[], %(from_candles)s::timestamptz[], %(untils)s::timestamptz[])
-        as g (symbol, from_candle, until)
-    inner join ops.portfolio_positions as p on p.symbol = g.symbol
-    group by p.portfolio
+    select s.portfolio, range_agg(s.span) as spans
+    from (
+        select p.portfolio, tstzrange(g.from_candle, following.until + %(minutes)s * interval '1 minute') as span
+        from unnest(%(symbols)s::text[], %(from_candles)s::timestamptz[], %(untils)s::timestamptz[])
+            as g (symbol, from_candle, until)
+        inner join ops.portfolio_positions as p on p.symbol = g.symbol
+        cross join lateral (
+            select case
+                when not %(is_followed)s then g.until
+                else (
+                    select i.candle_start from marts.indicators_1m as i
+                    where i.symbol = g.symbol and i.is_final and i.candle_start >= g.until
+                    order by i.candle_start limit 1
+                )
+            end as until
+        ) as following
+        union all
+        select portfolio, tstzrange(from_candle, until)
+        from unnest(%(portfolios)s::text[], %(from_days)s::timestamptz[], %(until_days)s::timestamptz[])
+            as d (portfolio, from_candle, until)
+    ) as s
+    group by s.portfolio
 ) as w
 cross join lateral unnest(w.spans) as stretch (span)
 order by w.portfolio, from_candle
@@ -58,31 +78,96 @@ cross join lateral (
 where h.portfolio = %s
 """
 _DAYS: Final = """
-select v.session_date, max(v.portfolio_value)
+select v.portfolio, v.session_date, max(v.portfolio_value) as value
 from marts.portfolio_history as v
-where v.portfolio = %(portfolio)s
-group by v.session_date
-having count(*) = (select count(*) from ops.portfolio_positions as p where p.portfolio = %(portfolio)s)
-order by v.session_date
+inner join (
+    select portfolio, count(*) as positions from ops.portfolio_positions group by portfolio
+) as p on p.portfolio = v.portfolio
+group by v.portfolio, v.session_date
+having count(*) = max(p.positions)
+order by v.portfolio, v.session_date
+"""
+_JUDGED_DAYS: Final = "select portfolio, session_date, value from ops.judged_days"
+_FORGET_DAYS: Final = """
+delete from ops.judged_days as d using unnest(%s::text[], %s::date[]) as g (portfolio, session_date)
+where (d.portfolio, d.session_date) = (g.portfolio, g.session_date)
+"""
+_KEEP_DAYS: Final = """
+insert into ops.judged_days as d (portfolio, session_date, value)
+select * from unnest(%s::text[], %s::date[], %s::double precision[]) as g (portfolio, session_date, value)
+order by portfolio, session_date
+on conflict (portfolio, session_date) do update set value = excluded.value
 """
 
+Days = Mapping[str, Mapping[date, float]]
+"""What each portfolio was worth at the end of each day, in order; without days on which a position had no price."""
 
-def judged_portfolios(conn: psycopg.Connection, spans: Sequence[Span], minutes: int) -> list[Span]:
+
+def read_days(conn: psycopg.Connection) -> Days:
+    """The daily values as they are now."""
+    days: dict[str, dict[date, float]] = {}
+    for portfolio, day, value in conn.execute(_DAYS):
+        days.setdefault(portfolio, {})[day] = value
+    return days
+
+
+def days_to_judge(conn: psycopg.Connection, days: Days) -> list[Span]:
+    """The days whose value at risk is another by now than when they were judged; these values are noted.
+
+    Of a portfolio of which nothing is noted (it is new, or its positions are) there are none. Part of the caller's
+    transaction.
+    """
+    noted: dict[str, dict[date, float]] = {}
+    for portfolio, day, value in conn.execute(_JUDGED_DAYS):
+        noted.setdefault(portfolio, {})[day] = value
+    spans, gone, kept = [], [], []
+    for portfolio in sorted({*days, *noted}):
+        now, before = days.get(portfolio, {}), noted.get(portfolio, {})
+        changed = sorted(day for day in {*now, *before} if now.get(day) != before.get(day))
+        gone += [(portfolio, day) for day in changed if day not in now]
+        kept += [(portfolio, day, now[day]) for day in changed if day in now]
+        usable = [day for day, value in now.items() if value > 0]
+        spans += [Span(portfolio, *_told_from(day, usable)) for day in (changed if before else ())]
+    if gone:
+        conn.execute(_FORGET_DAYS, [list(column) for column in zip(*gone, strict=True)])
+    if kept:
+        conn.execute(_KEEP_DAYS, [list(column) for column in zip(*kept, strict=True)])
+    return spans
+
+
+def _told_from(day: date, usable: Sequence[date]) -> tuple[datetime, datetime | None]:
+    """From when until when the value at risk is told from the value of a day among others; pure."""
+    last = bisect_right(usable, day) + _MOST
+    return _midnight(day) + _ONE_DAY, _midnight(usable[last]) + _ONE_DAY if last < len(usable) else None
+
+
+def _midnight(day: date) -> datetime:
+    return datetime(day.year, day.month, day.day, tzinfo=UTC)
+
+
+def judged_portfolios(
+    conn: psycopg.Connection, spans: Sequence[Span], minutes: int, days: Sequence[Span] = ()
+) -> list[Span]:
     """The stretches of each portfolio that the spans of its instruments have to do with; `symbol` is its name.
 
-    What its value says of the `minutes` after a change follows from it too, and what it lost on the day after.
+    A close counts until the next one of its instrument; what its value says of the `minutes` after that follows from it
+    too, and what it lost on the day after. With `minutes` 0 the spans alone. `days` are spans of portfolios.
     """
     given = {
         "symbols": [one.symbol for one in spans],
         "from_candles": [one.from_candle for one in spans],
         "untils": [one.until for one in spans],
+        "is_followed": minutes > 0,
         "minutes": max(minutes, 2 * _DAY) if minutes else 0,
+        "portfolios": [one.symbol for one in days],
+        "from_days": [one.from_candle for one in days],
+        "until_days": [one.until for one in days],
     }
     return [Span(*row) for row in conn.execute(_STRETCHES, given)]
 
 
 def read_portfolios(
-    conn: psycopg.Connection, stretches: Sequence[Span], columns: Sequence[str], history: int
+    conn: psycopg.Connection, stretches: Sequence[Span], columns: Sequence[str], history: int, days: Days
 ) -> Iterator[Rows]:
     """The value of each minute of the stretches, with those of the `history` minutes before; a week at a time.
 
@@ -95,10 +180,14 @@ def read_portfolios(
         start = one.from_candle.astimezone(UTC) - timedelta(minutes=max(history, _DAY))
         closes = conn.execute(_CLOSES, {"portfolio": one.symbol, "start": start, "until": one.until}).fetchall()
         rows = valued(one, closes, history)
-        if any(name.startswith("var_") for name in columns) and len(rows):
-            days = conn.execute(_DAYS, {"portfolio": one.symbol}).fetchall()
-            rows = _with_risk(rows, days)
+        if needs_days(columns) and len(rows):
+            rows = _with_risk(rows, days.get(one.symbol, {}))
         yield rows
+
+
+def needs_days(columns: Sequence[str]) -> bool:
+    """Whether one of these columns is told from the values of days."""
+    return any(name.startswith("var_") for name in columns)
 
 
 def _pieces(conn: psycopg.Connection, stretch: Span) -> Iterator[Span]:
@@ -148,9 +237,9 @@ def value_at_risk(values: Numbers) -> tuple[float, float]:
     return -float(np.percentile(returns, 5)), -float(np.percentile(returns, 1))
 
 
-def _with_risk(rows: Rows, days: Sequence[tuple[date, float]]) -> Rows:
-    values = np.array([value for _, value in days], dtype=np.float64)
-    ordinals: Ints = np.array([day.toordinal() for day, _ in days], dtype=np.int64)
+def _with_risk(rows: Rows, days: Mapping[date, float]) -> Rows:
+    values = np.array(list(days.values()), dtype=np.float64)
+    ordinals: Ints = np.array([day.toordinal() for day in days], dtype=np.int64)
     today = np.array([at.toordinal() for at in rows.at], dtype=np.int64)
     risk = {day: value_at_risk(values[: np.searchsorted(ordinals, day)]) for day in np.unique(today).tolist()}
     table = np.array([risk[day] for day in today.tolist()], dtype=np.float64)

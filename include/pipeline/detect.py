@@ -24,7 +24,14 @@ from include.crashpoints import crash_point
 from include.detection.config import Detection, load_detection
 from include.detection.engine import columns_needed, depth, evaluate
 from include.detection.findings import Finding
-from include.detection.portfolios import judged_portfolios, read_portfolios
+from include.detection.portfolios import (
+    Days,
+    days_to_judge,
+    judged_portfolios,
+    needs_days,
+    read_days,
+    read_portfolios,
+)
 from include.detection.reading import (
     Queued,
     Span,
@@ -202,6 +209,7 @@ class _Looking:
     candles: int = 0  # looked at so far
     models: Mapping[str, object] = field(default_factory=dict)
     clocks: dict[tuple[str, str], datetime] = field(default_factory=dict)  # the last candle seen, by symbol and scope
+    days: Days = field(default_factory=dict)  # what portfolios were worth at the ends of days
 
     def rules(self, reads: Reads) -> list[str]:
         """The rules on such rows, enabled or not."""
@@ -215,11 +223,13 @@ class _Looking:
 
     def judged(self, reads: Reads, spans: Sequence[Span], *, after: bool = True) -> list[Span]:
         """What is to be judged because the spans changed; without `after` the spans alone."""
-        length = depth(self.detection, reads)
-        if not spans or not columns_needed(self.detection, reads):
+        length, columns = depth(self.detection, reads), columns_needed(self.detection, reads)
+        if not spans or not columns:
             return []
         if reads == "portfolios":
-            return judged_portfolios(self.conn, spans, max(length, 1) if after else 0)
+            self.days = read_days(self.conn) if needs_days(columns) else {}
+            changed = days_to_judge(self.conn, self.days) if after and needs_days(columns) else ()
+            return judged_portfolios(self.conn, spans, max(length, 1) if after else 0, changed)
         if not after:
             return list(spans)
         return (judged_candles if reads == "candles" else judged_closes)(self.conn, spans, length)
@@ -235,7 +245,7 @@ class _Looking:
         elif reads == "closes":
             rows = read_closes(self.conn, stretches, columns, length)
         else:
-            rows = read_portfolios(self.conn, stretches, columns, length)
+            rows = read_portfolios(self.conn, stretches, columns, length, self.days)
         counted = self._counted(rows, reads) if is_counted else rows
         yield from evaluate(counted, self.detection, self.asset_classes, self.models)
 

@@ -35,6 +35,18 @@ _UNKNOWN: Final = """
 select new.symbol from unnest(%s::text[]) as new (symbol)
 where new.symbol not in (select symbol from ops.instruments union all select symbol from ops.registered_instruments)
 """
+# The past of a portfolio is not judged again because something else is held today.
+_NEW_POSITIONS: Final = """
+with new as (
+    select * from unnest(%s::text[], %s::text[], %s::numeric[]) as n (portfolio, symbol, quantity)
+),
+old as (
+    select portfolio, symbol, quantity from ops.portfolio_positions
+)
+delete from ops.judged_days where portfolio in (
+    select portfolio from ((table new except table old) union (table old except table new)) as changed
+)
+"""
 
 
 def sync_listings(conn: psycopg.Connection, settings: Settings) -> None:
@@ -48,7 +60,9 @@ def sync_listings(conn: psycopg.Connection, settings: Settings) -> None:
     if recall(conn, _LISTED) == digest:
         return
     with conn.transaction():
-        _replace(conn, "portfolio_positions", _POSITION, load_positions(files[0]), files[0])
+        positions = load_positions(files[0])
+        conn.execute(_NEW_POSITIONS, [list(column) for column in zip(*positions, strict=True)][:3] or [[], [], []])
+        _replace(conn, "portfolio_positions", _POSITION, positions, files[0])
         _replace(conn, "listed_actions", _ACTION, load_actions(files[1]), files[1])
         remember(conn, _LISTED, digest)
 

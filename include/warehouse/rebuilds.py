@@ -31,7 +31,7 @@ _EMPTIED: Final = (
     "ops.pending_watermarks", "ops.watermarks", "ops.transform_batch", "ops.transform_watermarks", "ops.detect_queue",
     "ops.transform_set_aside",
     "ops.stream_resets", "ops.replays", "ops.replayed_loads", "ops.built_from", "ops.gap_series", "ops.gap_spans",
-    "ops.gap_scope", "ops.gap_searches", "ops.removed", "ops.findings", "ops.judged",
+    "ops.gap_scope", "ops.gap_searches", "ops.removed", "ops.findings", "ops.judged", "ops.judged_days",
 )  # fmt: skip
 _MODELLED: Final = """
 select table_schema, table_name from information_schema.tables

@@ -81,15 +81,22 @@ def test_the_worth_of_a_portfolio_is_read_by_minute(marts_settings: Settings) ->
         put(conn, "BTC-USD", {0: 100, 1: 100, 3: 80})
         put(conn, "ETH-USD", {-1500: 9, 1: 10, 2: 11})
         judged = judged_portfolios(conn, [Span("ETH-USD", minute(2), minute(3)), Span("AAPL", minute(0), None)], 10)
-        assert judged == [Span("coins", minute(2), minute(3 + 2880))]
+        assert judged == [Span("coins", minute(2), None)], "ETH-USD's last close counts until there is another"
+        put(conn, "ETH-USD", {5: 11})
+        judged = judged_portfolios(conn, [Span("ETH-USD", minute(2), minute(3)), Span("AAPL", minute(0), None)], 10)
+        assert judged == [Span("coins", minute(2), minute(5 + 2880))]
+        (day,) = judged_portfolios(conn, [], 10, [Span("coins", minute(0), minute(1440))])
+        assert day == Span("coins", minute(0), minute(1440))
         detection = only("portfolio_drawdown", minutes=10, threshold=9)
         columns = columns_needed(detection, "portfolios")
-        batches = list(read_portfolios(conn, judged, columns, 10))
+        batches = list(read_portfolios(conn, judged, columns, 10, {}))
     assert [(at, value) for at, value in zip(batches[0].at, batches[0]["value"], strict=True)] == [
-        (minute(0), 290), (minute(1), 300), (minute(2), 310), (minute(3), 270),
+        (minute(0), 290), (minute(1), 300), (minute(2), 310), (minute(3), 270), (minute(5), 270),
     ]  # fmt: skip
-    ((one,),) = evaluate(batches, detection, {})
-    assert (one.symbol, one.candle_start, round(one.value, 2)) == ("coins", minute(3), -12.9)
+    (found,) = evaluate(batches, detection, {})
+    assert [(one.symbol, one.candle_start, round(one.value, 2)) for one in found] == [
+        ("coins", minute(3), -12.9), ("coins", minute(5), -12.9),
+    ]  # fmt: skip
 
 
 def test_a_day_begins_with_the_value_at_the_end_of_the_one_before() -> None:
