@@ -17,7 +17,7 @@ from include.lake import raw
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-Kind = Literal["instruments", "accepted", "replays", "alerts", "history"]
+Kind = Literal["instruments", "accepted", "replays", "alerts", "history", "models", "mutes"]
 
 
 def write_notes(s3: S3Client, bucket: str, kind: Kind, notes: Iterable[Mapping[str, Any]]) -> str:

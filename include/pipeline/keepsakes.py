@@ -1,8 +1,8 @@
 """What only the warehouse knows, kept beside the data in the lake, so that a lost database takes none of it along.
 
 These are decisions of people (instruments registered while running, rejected loads that were accepted by hand, spans of
-the lake that were read again), what cannot be undone (alerts that were sent), and what vendors were asked for of the
-past. All else follows from raw objects.
+the lake that were read again, mutes), what cannot be undone (alerts that were sent), which models are in use, and what
+vendors were asked for of the past. All else follows from raw objects.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from psycopg.types.json import Jsonb
 
 from include.aws import client
 from include.events import iso
-from include.lake.notes import read_notes, write_notes
+from include.lake.notes import Kind, read_notes, write_notes
 from include.settings import Settings
 from include.warehouse.db import connect
 
@@ -89,6 +89,48 @@ where not exists (
         and c.covered_from <= r.covered_from and c.covered_until >= r.covered_until)
 order by source, kind, symbol, covered_from, covered_until, fetched_at desc
 """
+_MODELS: Final = """
+select name, version, state, trained_from, trained_until, held_out_until, data_sha256, sha256, s3_key, params, scores,
+       reason, created_at, approved_at, decided_at
+from ops.models where kept_at is null order by name, version for update
+"""
+_MODELS_KEPT: Final = """
+update ops.models set kept_at = clock_timestamp() where kept_at is null and (name, version) in (
+    select * from unnest(%s::text[], %s::text[]))
+"""
+# The last that was decided of each; where another one is in use by now, that stays.
+_RESTORE_MODELS: Final = """
+insert into ops.models (name, version, state, trained_from, trained_until, held_out_until, data_sha256, sha256, s3_key,
+    params, scores, reason, created_at, approved_at, decided_at)
+select distinct on (name, version) name, version, state, trained_from, trained_until, held_out_until, data_sha256,
+    sha256, s3_key, params, scores, reason, created_at, approved_at, decided_at
+from jsonb_to_recordset(%s) as r (
+    name text, version text, state text, trained_from timestamptz, trained_until timestamptz,
+    held_out_until timestamptz, data_sha256 text, sha256 text, s3_key text, params jsonb, scores jsonb, reason text,
+    created_at timestamptz, approved_at timestamptz, decided_at timestamptz)
+order by name, version, decided_at desc
+on conflict do nothing
+"""
+_MUTES: Final = """
+select mute_id, symbol, rule, asset_class, severity, from_at, until_at, reason, made_by, made_at
+from ops.mutes where kept_at is null order by mute_id for update
+"""
+_MUTES_KEPT: Final = "update ops.mutes set kept_at = clock_timestamp() where mute_id = any(%s)"
+# A mute has no name but what it says and when it was made; somebody may have ended it since.
+_RESTORE_MUTES: Final = """
+insert into ops.mutes (symbol, rule, asset_class, severity, from_at, until_at, reason, made_by, made_at)
+select symbol, rule, asset_class, severity, from_at, min(until_at), reason, made_by, made_at
+from jsonb_to_recordset(%s) as r (
+    symbol text, rule text, asset_class text, severity text, from_at timestamptz, until_at timestamptz, reason text,
+    made_by text, made_at timestamptz)
+where not exists (
+    select from ops.mutes as m
+    where m.made_at = r.made_at and (m.symbol, m.rule, m.asset_class, m.severity, m.made_by)
+        is not distinct from (r.symbol, r.rule, r.asset_class, r.severity, r.made_by))
+group by symbol, rule, asset_class, severity, from_at, reason, made_by, made_at
+having min(until_at) > clock_timestamp()
+order by made_at
+"""
 _PAGE: Final = 1000
 _REGISTER: Final = """
 insert into ops.registered_instruments (symbol, asset_class, currency, calendar, primary_source)
@@ -124,7 +166,9 @@ def keep(settings: Settings) -> int:
         write_notes(s3, bucket, "accepted", [{"origin": origin}])
     for replay in replays:
         keep_replay(settings, replay)
-    return len(instruments) + len(accepted) + len(replays) + keep_sent_alerts(settings) + _keep_coverage(settings)
+    decided = keep_models(settings) + _keep_mutes(settings)
+    told = keep_sent_alerts(settings) + _keep_coverage(settings)
+    return len(instruments) + len(accepted) + len(replays) + decided + told
 
 
 def keep_replay(settings: Settings, replay: Replayed) -> None:
@@ -148,6 +192,27 @@ def keep_sent_alerts(settings: Settings) -> int:
     return total
 
 
+def keep_models(settings: Settings) -> int:
+    """Note the models that are new or were decided about since; how many. Raises LakeError."""
+    with connect(settings) as conn, conn.cursor(row_factory=dict_row) as cursor, conn.transaction():
+        rows = cursor.execute(_MODELS).fetchall()
+        if rows:
+            write_notes(client(settings, "s3"), settings.bucket, "models", rows)
+            cursor.execute(_MODELS_KEPT, [[row["name"] for row in rows], [row["version"] for row in rows]])
+    return len(rows)
+
+
+def _keep_mutes(settings: Settings) -> int:
+    """Note the mutes that are new or were ended since; how many."""
+    with connect(settings) as conn, conn.cursor(row_factory=dict_row) as cursor, conn.transaction():
+        rows = cursor.execute(_MUTES).fetchall()
+        if rows:
+            ids = [row.pop("mute_id") for row in rows]
+            write_notes(client(settings, "s3"), settings.bucket, "mutes", rows)
+            cursor.execute(_MUTES_KEPT, [ids])
+    return len(rows)
+
+
 def _keep_coverage(settings: Settings) -> int:
     """Note what of the past is covered, a month of a source and kind at a time: months that are over stay one note."""
     s3, total = client(settings, "s3"), 0
@@ -164,7 +229,7 @@ def _month(row: Mapping[str, Any]) -> tuple[Any, ...]:
 
 
 def restore(settings: Settings, conn: psycopg.Connection) -> tuple[int, int]:
-    """Register the instruments, and write down the sent alerts and the covered past, that only the lake knows.
+    """Register the instruments, and write down sent alerts, covered past, models and mutes that only the lake knows.
 
     How many instruments and alerts that were. Raises LakeError.
     """
@@ -177,6 +242,9 @@ def restore(settings: Settings, conn: psycopg.Connection) -> tuple[int, int]:
     covered = read_notes(s3, bucket, "history")
     while page := list(islice(covered, _PAGE)):
         conn.execute(_RESTORE_COVERAGE, [Jsonb(page, dumps=orjson.dumps)])
+    kinds: tuple[tuple[Kind, str], ...] = (("models", _RESTORE_MODELS), ("mutes", _RESTORE_MUTES))
+    for kind, query in kinds:
+        conn.execute(query, [Jsonb(list(read_notes(s3, bucket, kind)), dumps=orjson.dumps)])
     return instruments, alerts
 
 

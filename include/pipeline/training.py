@@ -27,6 +27,7 @@ from include.models.learning import NAMES, Learning, TrainParams, is_quiet
 from include.models.seasonal import Baseline, TooShortError, buckets_for
 from include.models.shocks import inject
 from include.pipeline.history_request import parse_moment
+from include.pipeline.keepsakes import keep_models
 from include.pipeline.models import STEP, load, store
 from include.pipeline.training_rows import Held, candles_range, new_digest, read_rows, symbols_held
 from include.settings import Settings
@@ -107,6 +108,7 @@ def train_models(
             "symbols": report.symbols, "left_out": dict(left_out),
             "models": {one.name: {"version": one.version, "state": one.state, "reason": one.reason} for one in trained},
         }  # fmt: skip
+    keep_models(settings)
     for one in report.models:
         log.info("models: %s %s %s: %s", one.name, one.version, one.state, one.reason)
     return report

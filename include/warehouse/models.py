@@ -79,12 +79,13 @@ def decide(conn: psycopg.Connection, name: str, version: str, state: State, reas
     with conn.transaction():
         if state == "approved":
             conn.execute(
-                "update ops.models set state = 'retired', reason = %s "
+                "update ops.models set state = 'retired', reason = %s, decided_at = clock_timestamp(), kept_at = null "
                 "where name = %s and version <> %s and state = 'approved'",
                 [f"{version} took its place", name, version],
             )
         conn.execute(
-            "update ops.models set state = %(state)s, reason = %(reason)s, "
+            "update ops.models set state = %(state)s, reason = %(reason)s, decided_at = clock_timestamp(), "
+            "kept_at = null, "
             "approved_at = case when %(state)s = 'approved' then clock_timestamp() else approved_at end "
             "where name = %(name)s and version = %(version)s",
             {"name": name, "version": version, "state": state, "reason": reason},

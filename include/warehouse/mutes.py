@@ -46,7 +46,8 @@ def end_mute(conn: psycopg.Connection, mute_id: int, at: datetime) -> bool:
     """The mute ends at that moment (UTC); whether there was one that held longer."""
     return (
         conn.execute(
-            "update ops.mutes set until_at = greatest(from_at, %(at)s) where mute_id = %(id)s and until_at > %(at)s",
+            "update ops.mutes set until_at = greatest(from_at, %(at)s), kept_at = null "
+            "where mute_id = %(id)s and until_at > %(at)s",
             {"id": mute_id, "at": at},
         ).rowcount
         > 0

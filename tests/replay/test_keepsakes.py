@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
+import psycopg
 import pytest
 
 from include.alerts import Alert
@@ -16,6 +17,8 @@ from include.pipeline.notify import notify
 from include.settings import Settings
 from include.warehouse.alerts import insert_alerts
 from include.warehouse.db import connect
+from include.warehouse.models import add_model, approved_models, decide
+from include.warehouse.mutes import add_mute, end_mute, read_mutes
 from tests.faults.proxy import Answer, aws_faults
 from tests.replay.minutes import do, query
 
@@ -107,6 +110,84 @@ def test_the_covered_past_comes_back_and_what_is_there_already_stays(
         (CANDLE - hour, CANDLE + 2 * hour),
         (CANDLE + 60 * 24 * hour, CANDLE + 60 * 24 * hour + hour),
     ]
+
+
+MODELS = "select name, version, state, params, scores, reason, decided_at, approved_at from ops.models order by 1, 2"
+
+
+def candidate(conn: psycopg.Connection, version: str) -> None:
+    window = (CANDLE - timedelta(days=35), CANDLE - timedelta(days=7), CANDLE)
+    add_model(
+        conn, name="seasonal", version=version, window=window, data_sha256="d", sha256=f"s{version}",
+        s3_key=f"models/seasonal/{version}/model.json", params={"trees": 3}, scores={"recall": 0.1 + 0.2},
+    )  # fmt: skip
+
+
+def test_models_come_back_as_they_were_decided_about_last(
+    settings: Settings, make_settings: Callable[..., Settings]
+) -> None:
+    with connect(settings) as conn:
+        candidate(conn, "one")
+        decide(conn, "seasonal", "one", "approved", "nothing else is in use")
+        assert keepsakes.keep(settings) == 1
+        assert keepsakes.keep(settings) == 0
+        for version in ("two", "three"):
+            candidate(conn, version)
+        decide(conn, "seasonal", "two", "approved", "better")
+        decide(conn, "seasonal", "three", "rejected", "worse")
+        assert keepsakes.keep(settings) == 3  # what it took the place of is another by now, too
+    other = in_another_database(settings, make_settings)
+    with connect(other) as conn:
+        for _ in range(2):
+            keepsakes.restore(other, conn)
+            assert query(other, MODELS) == query(settings, MODELS)
+        assert [(one.version, one.state) for one in approved_models(conn, ["seasonal"])] == [("two", "approved")]
+
+
+def test_a_model_that_was_approved_since_the_loss_stays_in_use(
+    settings: Settings, make_settings: Callable[..., Settings]
+) -> None:
+    with connect(settings) as conn:
+        candidate(conn, "one")
+        decide(conn, "seasonal", "one", "approved", "nothing else is in use")
+    keepsakes.keep(settings)
+    other = in_another_database(settings, make_settings)
+    with connect(other) as conn:
+        candidate(conn, "two")
+        decide(conn, "seasonal", "two", "approved", "nothing else is in use")
+        keepsakes.restore(other, conn)
+        assert [one.version for one in approved_models(conn, ["seasonal"])] == ["two"]
+
+
+def test_mutes_that_hold_come_back_and_those_that_somebody_ended_do_not(
+    settings: Settings, make_settings: Callable[..., Settings]
+) -> None:
+    now = datetime.now(UTC)
+
+    def mute(conn: psycopg.Connection, symbol: str | None, hours: float, severity: str | None = None) -> int:
+        return add_mute(
+            conn, symbol=symbol, rule=None, asset_class=None, severity=severity, from_at=now - timedelta(days=1),
+            until_at=now + timedelta(hours=hours), reason="earnings", by="ann",
+        )  # fmt: skip
+
+    with connect(settings) as conn:
+        mute(conn, "AAPL", 5)
+        mute(conn, "MSFT", -1)
+        ended = mute(conn, "TSLA", 5)
+        shortened = mute(conn, None, 5, "info")
+        assert keepsakes.keep(settings) == 4
+        end_mute(conn, ended, now)
+        end_mute(conn, shortened, now + timedelta(hours=1))
+        assert keepsakes.keep(settings) == 2
+        before = [{**row, "mute_id": 0} for row in read_mutes(conn, now)]
+    other = in_another_database(settings, make_settings)
+    with connect(other) as conn:
+        for _ in range(2):
+            keepsakes.restore(other, conn)
+            assert [{**row, "mute_id": 0} for row in read_mutes(conn, now)] == before
+    assert [(row["symbol"], row["severity"], row["until_at"]) for row in before] == [
+        ("AAPL", None, now + timedelta(hours=5)), (None, "info", now + timedelta(hours=1)),
+    ]  # fmt: skip
 
 
 def test_decisions_are_read_in_their_order(settings: Settings) -> None:
