@@ -11,7 +11,7 @@ import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache, lru_cache
+from functools import cache, lru_cache, wraps
 from pathlib import Path
 from typing import Any, Final
 
@@ -136,7 +136,26 @@ def _runner(manifest: Any) -> Any:
     flags[:] = {flag["name"]: flag for flag in flags}.values()
     # For each of them dbt looks through the whole stack for the name of a module that it never shows.
     BehaviorFlagRendered._default_source = staticmethod(lambda: "dbt")  # type: ignore[method-assign]
+    _list_relations_whole()
     return dbtRunner(manifest=manifest)
+
+
+@cache
+def _list_relations_whole() -> None:
+    """Unless its cache is filled beforehand, dbt notes the relations of a schema when it is first asked for one of them,
+    one after the other, and tells another thread that asks meanwhile only of those noted so far: a table that is there
+    looks absent. That thread has to wait.
+    """
+    from dbt.adapters.base.impl import BaseAdapter
+
+    listed, lock = BaseAdapter.list_relations, threading.RLock()
+
+    @wraps(listed)
+    def whole(*arguments: Any, **named: Any) -> Any:
+        with lock:
+            return listed(*arguments, **named)
+
+    BaseAdapter.list_relations = whole  # type: ignore[method-assign]
 
 
 def _address(settings: Settings) -> dict[str, Any]:

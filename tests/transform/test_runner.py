@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,7 +15,7 @@ from include.settings import Settings
 from include.transform import project
 from include.transform.runner import BuildResult, NodeResult, build_all, build_changed, build_selected
 from include.warehouse.db import connect
-from tests.transform.events import accept, quote
+from tests.transform.events import accept, at, quote
 from tests.transform.marts import TABLES, build, rows, snapshot
 
 TABLE_MODELS = [
@@ -54,6 +56,27 @@ def test_what_did_not_change_is_not_written_again(marts_settings: Settings) -> N
         again = {node.name: node.rows for node in build_changed(marts_settings).nodes}
     marts = [name for name in TABLE_MODELS if name != "int_changed_ranges"]
     assert {name: again[name] for name in marts} == dict.fromkeys(marts, 0)
+
+
+def test_what_became_final_is_found_though_two_models_ask_at_once_what_there_is(
+    marts_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """dbt notes the tables of a schema one by one; who asks meanwhile is told of those that are noted already."""
+    from dbt.adapters.cache import RelationsCache
+
+    noted = RelationsCache.add
+
+    def slowly(cache: Any, relation: Any) -> None:
+        noted(cache, relation)
+        time.sleep(0.05 if relation.schema == "marts" else 0)
+
+    with connect(marts_settings) as conn:
+        accept(conn, [quote("AAPL", "10:00:30", 1)], {"simulator": at("10:00")})
+        build(marts_settings)
+        monkeypatch.setattr(RelationsCache, "add", slowly)
+        accept(conn, [], {"simulator": at("10:01")})
+        build(marts_settings)
+        assert rows(conn, "select close, is_final from marts.indicators_1m") == [(1.0, True)]
 
 
 def test_many_builds_in_one_process_leave_nothing_behind_in_dbt(marts_settings: Settings) -> None:
