@@ -8,7 +8,7 @@ Runs whenever `market_transform` changed the marts (asset `market_marts`).
 | `notify` | publishes the outbox to SNS in order and marks what SNS took | what was not taken stays in the outbox; see the runbook *Alerts do not arrive* |
 
 An alert has a stable key (rule, symbol, candle), so a retry neither writes nor sends it twice. One whose candle is older than
-`QUANTSTREAM_ALERT_MAX_AGE_HOURS` is written down and sent to nobody. History waits for a run without live candles, and is looked at for a
+`QUANTSTREAM_ALERT_MAX_AGE_HOURS` (that a backfill brings: `QUANTSTREAM_BACKFILL_ALERT_MAX_AGE_MINUTES`) is written down and sent to nobody. History waits for a run without live candles, and is looked at for a
 few seconds: a run that leaves some sends what it found, emits `market_marts` itself (through the alias
 `market_detect_again`), and starts again.
 """

@@ -171,7 +171,9 @@ class Settings(BaseSettings):
     alert_max_age_hours: float = Field(
         24.0, ge=0, description="alerts of older candles are written down and sent to nobody; 0: all are sent"
     )
-
+    backfill_alert_max_age_minutes: float = Field(
+        60.0, ge=0, description="the same of candles that a backfill or a file brings; 0: as of those that come live"
+    )
     alert_late_seconds: int = Field(
         300, ge=1, description="an alert that SNS takes longer after its candle's end is marked as late"
     )

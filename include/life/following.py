@@ -101,8 +101,8 @@ def settle(alert: Standing, clock: datetime | None) -> Standing:
 
 
 def is_old(alert: Standing, send_from: datetime | None) -> bool:
-    """Whether its first candle is too old to tell anybody (None: no candle is)."""
-    return send_from is not None and alert.candle_start < send_from
+    """Whether its last candle is too old to tell anybody (None: no candle is)."""
+    return send_from is not None and alert.last_candle < send_from
 
 
 def with_free_key(alert: Standing, taken: Collection[str]) -> Standing:

@@ -65,8 +65,8 @@ def keep_findings(
 ) -> Written:
     """Keep what was found, and make, change, resolve and forget the alerts that follow, with their messages.
 
-    Alerts whose first candle starts before `send_from` (UTC; None: none does) are written down and sent to nobody.
-    `now` (UTC) is when that is. Needs the caller's transaction, RuntimeError without.
+    Alerts whose last candle starts before `send_from` (UTC; None: none does) are written down and sent to nobody, until
+    they go on. `now` (UTC) is when that is. Needs the caller's transaction, RuntimeError without.
     """
     if conn.autocommit and conn.info.transaction_status == TransactionStatus.IDLE:
         raise RuntimeError("keep_findings needs the caller's transaction: `with conn.transaction():` around it")
@@ -82,6 +82,7 @@ def keep_findings(
     work.read(read_near(conn, changes, judged))
     work.follow(changes, found)
     work.settle(read_clocks(conn, judged))
+    work.catch_up()
     work.gather()
     work.mute()
     work.tell_together([rule for look in looks for rule in look.rules])
@@ -108,7 +109,10 @@ def row_of(alert: Standing) -> dict[str, Any]:
 
 @dataclass(slots=True)
 class _Work:
-    """`before` are the alerts as they were read, `after` as they are to be, both by key."""
+    """`before` are the alerts as they were read, `after` as they are to be, both by key.
+
+    `fresh` are the keys of new ones; `untold` those, and of old ones that nobody was told of and that are to be told.
+    """
 
     conn: psycopg.Connection
     now: datetime
@@ -119,6 +123,7 @@ class _Work:
     after: dict[str, Standing] = field(default_factory=dict)
     gone: set[str] = field(default_factory=set)
     fresh: set[str] = field(default_factory=set)
+    untold: set[str] = field(default_factory=set)
     why: dict[str, str] = field(default_factory=dict)
     says_too: dict[str, str] = field(default_factory=dict)
 
@@ -182,12 +187,22 @@ class _Work:
 
     def _add(self, alert: Standing) -> None:
         self.fresh.add(alert.alert_key)
+        self.untold.add(alert.alert_key)
         self.after[alert.alert_key] = alert
 
     def settle(self, clocks: Clocks) -> None:
         """What is over is resolved, what goes on again is open."""
         for key, alert in self.after.items():
             self.after[key] = settle(alert, clocks.get((alert.symbol or "", _clock_of(alert.scope))))
+
+    def catch_up(self) -> None:
+        """What was too old to be told and goes on now is told."""
+        for key, before in self.before.items():
+            now = self.after.get(key, before)
+            goes_on = now.last_candle > before.last_candle and now.status == "open" and not now.is_withdrawn
+            if before.state == "history" and goes_on and now.symbols is None and not is_old(now, self.send_from):
+                self.untold.add(key)
+                self.after[key] = replace(now, state="new")
 
     def gather(self) -> None:
         """The groups of all causes that an alert belongs to, or belonged to, which changed."""
@@ -206,7 +221,7 @@ class _Work:
         least = needed(rule.min_symbols, rule.min_share, len(self.asset_classes))
         mutes = self._mutes()
         for cause in causes:
-            gathered = gather(cause, members[cause], self.after.get(cause.key), self.fresh, least)
+            gathered = gather(cause, members[cause], self.after.get(cause.key), self.untold, least)
             self.after.update((one.alert_key, one) for one in gathered.members)
             if gathered.is_gone:
                 self._forget([cause.key])
@@ -215,7 +230,7 @@ class _Work:
 
     def mute(self) -> None:
         """What is new and muted now is told to nobody."""
-        alone = [key for key in self.fresh if self.after[key].symbols is None and self.after[key].state == "new"]
+        alone = [key for key in self.untold if self.after[key].symbols is None and self.after[key].state == "new"]
         mutes = self._mutes() if alone else []
         for key in alone:
             if why := self._why_muted(self.after[key], mutes):
@@ -227,13 +242,13 @@ class _Work:
         if not self.alerting.group.rules_together:
             return
         within = timedelta(minutes=self.alerting.group.within_minutes)
-        begun = [self.after[key] for key in self.fresh if self.after[key].state == "new"]
+        begun = [self.after[key] for key in self.untold if self.after[key].state == "new"]
         places = sorted({place for one in begun if (place := place_of(one, within)) is not None})
         rows = read_told(
             self.conn,
             places,
             within,
-            [*self.fresh, *self.gone, *(key for key, one in self.after.items() if one.is_withdrawn)],
+            [*self.untold, *self.gone, *(key for key, one in self.after.items() if one.is_withdrawn)],
         )
         told = [Told(Place(*row[:3]), *row[3:]) for row in rows]
         told_by = tell_together(begun, told, within, order)

@@ -115,9 +115,10 @@ def detect(
 
     With `history_seconds` no part of history is begun after candles that came live (their alerts are to be sent first),
     and no further one after so many seconds; `is_more_left` says that some is left.
-    Alerts of candles that are older than `alert_max_age_hours` as of `now` (UTC; the clock's, unless given) are written
-    down and sent to nobody. Raises LeaseHeldError if another process detects right now, ConfigError if `detection.yml`
-    or `alerting.yml` is wrong, FencedError if another process took over; what was not looked at stays in the queue.
+    Alerts of candles that are older than `alert_max_age_hours` (of history: `backfill_alert_max_age_minutes`) as of
+    `now` (UTC; the clock's, unless given) are written down and sent to nobody. Raises LeaseHeldError if another process
+    detects right now, ConfigError if `detection.yml` or `alerting.yml` is wrong, FencedError if another process took
+    over; what was not looked at stays in the queue.
     """
     at, began = now or datetime.now(UTC), clock()
     with (
@@ -128,13 +129,12 @@ def detect(
     ):
         looking = _looking(conn, settings)
         alerting = _alerting(settings, looking.detection, looking.asset_classes)
-        max_age = timedelta(hours=settings.alert_max_age_hours)
-        run = _Run(looking, alerting, now=at, send_from=at - max_age if max_age else None)
+        run = _Run(looking, alerting, now=at)
 
         def commit(queue: Sequence[Queued], *, is_live: bool = False) -> None:
             held.renew()
             with conn.transaction():
-                run.look_at(queue)
+                run.look_at(queue, _send_from(settings, at, is_live=is_live))
                 if is_live and is_tending:
                     run.tend(settings.silent_minutes)
                 held.fence()
@@ -151,6 +151,14 @@ def detect(
         this.detail = asdict(report)
     log.info("detect: %s", report)
     return report
+
+
+def _send_from(settings: Settings, at: datetime, *, is_live: bool) -> datetime | None:
+    """From which candle on somebody is told (None: of all)."""
+    ages = [timedelta(hours=settings.alert_max_age_hours)]
+    if not is_live:
+        ages.append(timedelta(minutes=settings.backfill_alert_max_age_minutes))
+    return max((at - age for age in ages if age), default=None)
 
 
 @contextmanager
@@ -268,8 +276,8 @@ class _Looking:
 class _Run:
     """What one run looks at and finds, summed up over its transactions."""
 
-    def __init__(self, looking: _Looking, alerting: Alerting, *, now: datetime, send_from: datetime | None) -> None:
-        self.looking, self.alerting, self.now, self.send_from = looking, alerting, now, send_from
+    def __init__(self, looking: _Looking, alerting: Alerting, *, now: datetime) -> None:
+        self.looking, self.alerting, self.now = looking, alerting, now
         self.symbols: set[str] = set()
         self.waiting: set[str] = set()
         self.written, self.tended = Written(), Tended()
@@ -292,8 +300,8 @@ class _Run:
         )
         self.written = self.written._replace(new=self.written.new + silent)
 
-    def look_at(self, queue: Sequence[Queued]) -> None:
-        """Everything that belongs into one transaction."""
+    def look_at(self, queue: Sequence[Queued], send_from: datetime | None) -> None:
+        """Everything that belongs into one transaction. Of candles before `send_from` nobody is told."""
         if not queue:
             return
         conn, spans = self.looking.conn, due_spans(queue)
@@ -305,7 +313,7 @@ class _Run:
             looks.append(Look(self.looking.rules(reads), spans_of, found, dict(self.looking.clocks)))
             self.looking.clocks.clear()
         written = keep_findings(
-            conn, looks, now=self.now, send_from=self.send_from, alerting=self.alerting,
+            conn, looks, now=self.now, send_from=send_from, alerting=self.alerting,
             asset_classes=self.looking.asset_classes,
         )  # fmt: skip
         self.written = Written(*map(sum, zip(self.written, written, strict=True)))

@@ -378,7 +378,7 @@ def _detect(work: _Work, under_way: Rebuild) -> int:
 
 
 def _silent(settings: Settings) -> Settings:
-    return settings.model_copy(update={"alert_max_age_hours": _NO_AGE})
+    return settings.model_copy(update={"alert_max_age_hours": _NO_AGE, "backfill_alert_max_age_minutes": 0.0})
 
 
 def _report(work: _Work, under_way: Rebuild, silenced: int) -> RebuildReport:

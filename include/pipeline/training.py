@@ -243,8 +243,9 @@ def _symbols(
 
 
 def last_midnight(before: datetime) -> datetime:
-    """The last midnight (UTC) at or before a time of any zone."""
-    return before.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    """The last midnight (UTC) at or before a time of any zone, as a plain `datetime`: Airflow gives one of its own."""
+    utc = before.astimezone(UTC)
+    return datetime(utc.year, utc.month, utc.day, tzinfo=UTC)
 
 
 def train_as_asked(

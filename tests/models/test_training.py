@@ -6,6 +6,7 @@ import shutil
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
+import pendulum
 import psycopg
 import pytest
 from typer.testing import CliRunner
@@ -19,7 +20,7 @@ from include.models.learning import TrainParams
 from include.pipeline import models as kept
 from include.pipeline.detect import flags
 from include.pipeline.models import approve, find_model, load_approved, retire
-from include.pipeline.training import NotEnoughError, TrainReport, _buckets, last_midnight, train_models
+from include.pipeline.training import NotEnoughError, TrainReport, _buckets, last_midnight, train_as_asked, train_models
 from include.settings import Settings
 from include.warehouse.db import connect
 from include.warehouse.models import all_models
@@ -161,3 +162,9 @@ def test_a_window_counts_from_its_first_candle_on() -> None:
 def test_a_days_end_is_midnight_in_utc_whatever_the_zone() -> None:
     there = datetime.fromisoformat("2026-03-08T01:30:00+02:00")
     assert last_midnight(there) == datetime(2026, 3, 7, tzinfo=UTC)
+
+
+def test_the_end_of_an_interval_comes_as_airflow_gives_it(marts_settings: Settings) -> None:
+    ends_at = pendulum.datetime(2026, 3, 8, 2, 10, tz="UTC")
+    with pytest.raises(NotEnoughError, match="no symbol has 1,000 final candles from 2026-02-01 00:00 to 2026-03-01"):
+        train_as_asked(marts_settings, {}, ends_at)

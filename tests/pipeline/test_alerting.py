@@ -215,6 +215,36 @@ def test_old_alerts_are_written_down_and_sent_to_nobody(settings: Settings) -> N
         assert picture(conn) == ["AAPL 30-30 x1 sent open"]
 
 
+def test_what_was_too_old_to_be_told_and_goes_on_now_is_told(settings: Settings) -> None:
+    """Backfilled, until live candles show that it is not over. Its message says since when it goes on."""
+    with connect(settings) as conn:
+        keep(conn, [finding(0), finding(2)], clock=2, send_from=at(30))
+        assert (picture(conn), send(conn)) == (["AAPL 0-2 x2 history open"], [])
+        keep(conn, [finding(6)], 6, 7, clock=6, send_from=at(3))
+        assert picture(conn) == ["AAPL 0-6 x3 new open"]
+        assert send(conn) == ["WARNING: AAPL: 3.5 at 0"]
+        assert events(conn) == ["opened", "sent"]
+        keep(conn, [finding(7)], 7, 8, clock=7, send_from=at(3))
+        assert send(conn) == []
+
+
+def test_what_was_too_old_and_goes_on_is_muted_and_told_by_others_as_what_is_new(settings: Settings) -> None:
+    with connect(settings) as conn:
+        keep(conn, [finding(0)], clock=0, send_from=at(30))
+        number = add_mute(
+            conn, symbol="AAPL", rule=None, asset_class=None, severity=None, from_at=at(0), until_at=at(60),
+            reason="tests", by="ann",
+        )  # fmt: skip
+        keep(conn, [finding(4)], 4, 5, clock=4, now=at(5), send_from=at(3))
+        assert (picture(conn), send(conn)) == (["AAPL 0-4 x2 muted open"], [])
+        end_mute(conn, number, at(6))
+        three = ("MSFT", "NVDA", "TSLA")
+        keep(conn, [finding(10, symbol=one) for one in three], judged=three, clock=10, send_from=at(30))
+        keep(conn, [finding(12, symbol=one) for one in three], 12, 13, judged=three, clock=12, send_from=at(11))
+        assert [one for one in picture(conn) if "+" in one] == ["MSFT+NVDA+TSLA 10-12 x6 new open"]
+        assert send(conn) == ["WARNING: 3 instruments at once, zscore up: MSFT: 3.5 at 10; also NVDA, TSLA"]
+
+
 def test_a_mute_is_told_nobody_and_what_is_open_at_its_end_is_sent_then(settings: Settings) -> None:
     with connect(settings) as conn:
         number = add_mute(

@@ -145,6 +145,25 @@ def test_an_alert_is_sent_if_its_candle_is_not_too_old(
     assert bool(alerts(settings)) is (state == "new")  # those in the outbox
 
 
+@pytest.mark.parametrize(
+    ("lane", "minutes", "age", "state"),
+    [
+        ("live", 60, 2, "new"), ("history", 60, 2, "history"), ("history", 60, 0.9, "new"), ("history", 0, 2, "new"),
+        ("history", 0, 25, "history"), ("history", 6000, 25, "history"),
+    ],
+    ids=["live", "backfilled", "backfilled, and young", "as what is live", "and not older", "nor with another age"],
+)  # fmt: skip
+def test_a_backfill_calls_nobody_for_what_is_an_hour_old(
+    marts_settings: Settings, lane: str, minutes: float, age: float, state: str
+) -> None:
+    changed = {"alert_max_age_hours": 24.0, "backfill_alert_max_age_minutes": float(minutes)}
+    with connect(marts_settings) as conn:
+        put_candles(conn, "AAPL", [0, 4])
+        queue(conn, "AAPL", 1, lane=lane)
+    detect(marts_settings.model_copy(update=changed), now=minute(1) + timedelta(hours=age))
+    assert written(marts_settings) == [("AAPL 09:01 zscore up", 4.0, state)]
+
+
 def test_what_was_sent_stays_though_the_candle_says_something_else_now(marts_settings: Settings) -> None:
     with connect(marts_settings) as conn:
         put_candles(conn, "AAPL", [0, 4])
