@@ -37,7 +37,7 @@ from include.settings import get_settings
     params={
         "from": Param("", type="string", title="From (UTC)", description="date or time; empty: 35 days before `to`"),
         "to": Param(
-            "", type="string", title="To (UTC)", description="date or time; empty: the interval's last midnight"
+            "", type="string", title="To (UTC)", description="date or time; empty: the last midnight before it was due"
         ),
         "holdout_days": Param(7, type="integer", minimum=1, title="Days held out at the end"),
         "models": Param([], type="array", items={"type": "string"}, title="Only these models; none: all"),
@@ -47,12 +47,13 @@ from include.settings import get_settings
 )
 def model_training() -> None:
     @task
-    def train(run_id: str, params: dict[str, Any], data_interval_end: Any) -> str:
+    def train(params: dict[str, Any], dag_run: Any) -> str:
         from include.errors import ConfigError
         from include.pipeline.training import NotEnoughError, train_as_asked
 
         try:
-            return train_as_asked(get_settings(), dict(params), data_interval_end, run_id=run_id)
+            ends_at = dag_run.data_interval_end or dag_run.run_after  # None without a logical date
+            return train_as_asked(get_settings(), dict(params), ends_at, run_id=dag_run.run_id)
         except ConfigError as error:
             raise AirflowFailException(str(error)) from error
         except NotEnoughError as error:

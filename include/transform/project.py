@@ -142,9 +142,10 @@ def _runner(manifest: Any) -> Any:
 
 @cache
 def _list_relations_whole() -> None:
-    """Unless its cache is filled beforehand, dbt notes the relations of a schema when it is first asked for one of them,
-    one after the other, and tells another thread that asks meanwhile only of those noted so far: a table that is there
-    looks absent. That thread has to wait.
+    """Unless its cache is filled beforehand dbt notes the relations of a schema when it is first asked for one of them.
+
+    It notes them one by one, and tells another thread that asks meanwhile only of those noted so far: a table that is
+    there looks absent. That thread has to wait.
     """
     from dbt.adapters.base.impl import BaseAdapter
 
